@@ -1,21 +1,21 @@
 """Every error that the harness raises on purpose.
 
-    HarnessError                 printed as one line, no traceback
-    ├── UsageError               what was typed, or a file that the user wrote          exit 2
-    │   ├── PluginNotFound
-    │   ├── RecipeError
-    │   ├── UnknownEdition
-    │   ├── DataNotAllowed
-    │   └── BudgetUnreachable
-    ├── EngineFailed             a plugin, an engine or a measurement failed            exit 3
-    │   ├── PluginFailed
-    │   │   ├── PluginBroken     cannot be imported, or states another interface
-    │   │   ├── ContractBroken   a hook returned what the contract does not allow
-    │   │   └── LimitExceeded    time or memory
-    │   ├── ToolchainFailed      an environment could not be made, or is broken
-    │   └── MeasurementFailed    a score is missing, degenerate or not finite
-    ├── CheckpointCorrupt        a file on disk is not what it claims to be             exit 3
-    └── Interrupted              Ctrl-C; what is done stays done                        exit 130
+HarnessError                 printed as one line, no traceback
+├── UsageError               what was typed, or a file that the user wrote          exit 2
+│   ├── PluginNotFound
+│   ├── RecipeError
+│   ├── UnknownEdition
+│   ├── DataNotAllowed
+│   └── BudgetUnreachable
+├── EngineFailed             a plugin, an engine or a measurement failed            exit 3
+│   ├── PluginFailed
+│   │   ├── PluginBroken     cannot be imported, or states another interface
+│   │   ├── ContractBroken   a hook returned what the contract does not allow
+│   │   └── LimitExceeded    time or memory
+│   ├── ToolchainFailed      an environment could not be made, or is broken
+│   └── MeasurementFailed    a score is missing, degenerate or not finite
+├── CheckpointCorrupt        a file on disk is not what it claims to be             exit 3
+└── Interrupted              Ctrl-C; what is done stays done                        exit 130
 """
 
 from __future__ import annotations

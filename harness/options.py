@@ -1,0 +1,34 @@
+"""What a plugin's recipe may say: the bases of its options and of its steps.
+
+A plugin derives one class per method from ``Step`` and one class from ``Options``; the harness parses recipe files
+and ``--set`` into them and shows their fields as help, so a wrong field is an error before anything heavy runs.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.document import Document
+
+TrainingStage = Literal["compress", "train"]
+"""The stages that a recipe orders; evaluate, deploy and validate follow by themselves."""
+
+
+class Step(Document):
+    """One entry of a recipe. Derive, give ``stage`` and ``method`` a ``Literal``, add the method's fields."""
+
+    stage: TrainingStage
+    """The hook that carries the step out."""
+    method: str
+    """The algorithm, by its name on the shelf or in the plugin."""
+
+
+class Options(Document):
+    """Everything that a recipe may set. Derive and narrow ``steps`` to a discriminated union on ``method``."""
+
+    steps: tuple[Step, ...] = ()
+    """The steps in order; in a recipe file each is one ``[[step]]`` table."""
+
+
+class NoOptions(Options):
+    """The options of a plugin that declares none."""

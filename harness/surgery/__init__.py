@@ -1,0 +1,1 @@
+"""Describe, then do: what of a checkpoint stays (plan), what that will weigh (count), carrying it out (apply)."""
