@@ -1,0 +1,47 @@
+"""Counting the things of one class in a list, with a running total.
+
+    I have two apples, a dog and three plums. How many fruits do I have?
+    apples 2, 2. plums 3, 5. So the answer is 5.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from harness.pico.corpus.item import Item
+from harness.pico.corpus.world import NUMBER_WORDS, article, groups, plural, things
+
+
+def objects(rng: Random) -> Item:
+    """A list of three to five things of two classes and the count of one class."""
+    wanted, other = rng.sample(groups(), 2)
+    hits = [(noun, rng.choice((1, 1, 2, 3, 4))) for noun in rng.sample(things(wanted), rng.randint(1, 3))]
+    misses = [(noun, rng.choice((1, 1, 2, 3, 4))) for noun in rng.sample(things(other), rng.randint(1, 2))]
+    listed = [*hits, *misses]
+    rng.shuffle(listed)
+    owned = _listing(listed)
+    question = f"I have {owned}. How many {wanted}s do I have?"
+    steps, total = _running(listed, {noun for noun, _ in hits})
+    return Item(
+        kind="counting",
+        language="en",
+        content=f"{wanted} {listed}",
+        document=f"I have {owned}. I have {NUMBER_WORDS[total] if total <= 6 else total} {plural(wanted, total)}: {steps}",
+        user=question,
+        answer=f"{steps} So the answer is {total}.",
+        record={"input": question, "target": str(total)},
+    )
+
+
+def _listing(listed: list[tuple[str, int]]) -> str:
+    words = [article(noun) if count == 1 else f"{NUMBER_WORDS[count]} {plural(noun, count)}" for noun, count in listed]
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _running(listed: list[tuple[str, int]], wanted: set[str]) -> tuple[str, int]:
+    total, steps = 0, []
+    for noun, count in listed:
+        if noun in wanted:
+            total += count
+            steps.append(f"{plural(noun, count)} {count}, {total}.")
+    return " ".join(steps), total

@@ -1,0 +1,59 @@
+"""One item of the embedded corpus, before it is written in a schema.
+
+    content (what the question is about: numbers, words, choices) -- key = digest of it, decides the split
+      |- document   running text                     -> C4 row      {text, url, timestamp}
+      `- user, answer   one turn of a conversation   -> Alpaca row  {instruction, input, output}
+
+The document and the instruction of one item share its key, so a held-out item is held out in both forms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Language = Literal["en", "zh"]
+Split = Literal["train", "validation", "test"]
+
+_BUCKETS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A rule-made item: the same content as a document and as an instruction.
+
+    `content` names what is asked, without the wording that varies: two items of equal content are the same item to the split.
+    `context` is the passage a question is about (Alpaca's `input`), empty for most kinds.
+    `record` holds the fields of the item in the file format of the demo task it belongs to (empty when none).
+    """
+
+    kind: str
+    language: Language
+    content: str
+    document: str
+    user: str
+    answer: str
+    context: str = ""
+    record: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Hexadecimal digest (16 digits) of the item's kind and content.
+
+        A Chinese kind shares the keys of its English one: a sum held out in one language is held out in both.
+        """
+        kind = self.kind.removesuffix("_zh")
+        return hashlib.blake2b(f"{kind}\x1f{self.content}".encode(), digest_size=8).hexdigest()
+
+
+def split_of(key: str) -> Split:
+    """The split an item of this key belongs to: 14 of 16 buckets train, one validation, one test.
+
+    Validation is for anyone; test items exist only in the demo tasks' files.
+    """
+    bucket = int(key, 16) % _BUCKETS
+    if bucket == 0:
+        return "validation"
+    return "test" if bucket == 1 else "train"

@@ -1,0 +1,73 @@
+"""Two multiple-choice kinds: the colour of a thing on a table, and the order of three things in a row.
+
+    On the table there is a red cup, a blue book and a green map. What color is the book?
+    Options: (A) red (B) green (C) blue ...      The book is blue. So the answer is (C).
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from harness.pico.corpus.item import Item
+from harness.pico.corpus.world import article, things
+
+COLOURS = ("red", "blue", "green", "yellow", "purple", "orange")
+_LETTERS = "ABCDEFG"
+
+
+def colours(rng: Random) -> Item:
+    """Three or four coloured things; the question names one and the six colours are the options."""
+    listed = list(zip(rng.sample(things("tool"), rng.randint(3, 4)), rng.sample(COLOURS, 4), strict=False))
+    thing, colour = rng.choice(listed)
+    seen = [f"{article(shade)} {noun}" for noun, shade in listed]
+    scene = f"On the table there is {', '.join(seen[:-1])} and {seen[-1]}."
+    options = rng.sample(COLOURS, len(COLOURS))
+    return _multiple_choice(
+        kind="colours",
+        content=f"{listed} {thing}",
+        scene=scene,
+        question=f"What color is the {thing}?",
+        options=options,
+        right=options.index(colour),
+        reason=f"The {thing} is {colour}.",
+    )
+
+
+def order(rng: Random) -> Item:
+    """Three animals in a row, two clues, and which of them stands at a place."""
+    row = rng.sample(things("animal"), 3)
+    clues = [f"The {row[0]} is left of the {row[1]}.", f"The {row[1]} is left of the {row[2]}."]
+    ends = [f"The {row[0]} is the leftmost.", f"The {row[2]} is the rightmost."]
+    pick = rng.randrange(4)
+    told = clues if pick < 2 else [ends[pick - 2], clues[3 - pick]]
+    rng.shuffle(told)
+    named = rng.sample(row, 3)
+    place = rng.randrange(3)
+    where = ("leftmost", "second from the left", "rightmost")[place]
+    scene = f"There is {article(named[0])}, {article(named[1])} and {article(named[2])} in a row. {' '.join(told)}"
+    options = [f"The {noun} is the {where}" for noun in rng.sample(row, 3)]
+    return _multiple_choice(
+        kind="order",
+        content=f"{row} {sorted(told)} {place}",
+        scene=scene,
+        question="Which is true?",
+        options=options,
+        right=options.index(f"The {row[place]} is the {where}"),
+        reason=f"The order is {', '.join(row)}. The {row[place]} is the {where}.",
+    )
+
+
+def _multiple_choice(
+    *, kind: str, content: str, scene: str, question: str, options: list[str], right: int, reason: str
+) -> Item:
+    listed = "\n".join(f"({letter}) {option}" for letter, option in zip(_LETTERS, options, strict=False))
+    user = f"{scene} {question}\nOptions:\n{listed}"
+    return Item(
+        kind=kind,
+        language="en",
+        content=content,
+        document=f"{scene} {reason}",
+        user=user,
+        answer=f"{reason} So the answer is ({_LETTERS[right]}).",
+        record={"input": user, "target": f"({_LETTERS[right]})"},
+    )
