@@ -6,7 +6,7 @@ and ``--set`` into them and shows their fields as help, so a wrong field is an e
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from harness.document import Document
 
@@ -16,6 +16,9 @@ TrainingStage = Literal["compress", "train"]
 
 class Step(Document):
     """One entry of a recipe. Derive, give ``stage`` and ``method`` a ``Literal``, add the method's fields."""
+
+    reads_data: ClassVar[bool] = True
+    """Whether the step opens the data door. A step that says no is refused there, and new data does not rerun it."""
 
     stage: TrainingStage
     """The hook that carries the step out."""

@@ -1,0 +1,86 @@
+"""What the host and a plugin's worker process say to each other: one JSON file each way."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import JsonValue
+
+from harness.document import Document
+
+Operation = Literal["options", "forecast", "compress", "train", "evaluate", "deploy", "validate"]
+
+
+class CheckpointReference(Document):
+    """A checkpoint by path and digest."""
+
+    path: str
+    digest: str
+
+
+class WorkerRequest(Document):
+    """One call of one hook."""
+
+    operation: Operation
+    plugin: str
+    module: str
+    distribution: str
+    recipe: dict[str, JsonValue]
+    """The options as written in the recipe, with overrides applied."""
+    workdir: str
+    memory_limit_bytes: int
+    step_index: int = 0
+    base: CheckpointReference | None = None
+    student: CheckpointReference | None = None
+    config: dict[str, JsonValue] | None = None
+    parameter_budget: int = 0
+    door: JsonValue = None
+    bundle: str | None = None
+    device: str = "cpu"
+    seed: int = 0
+
+
+class StepDescription(Document):
+    """What the host needs to know of one step without importing the plugin."""
+
+    stage: Literal["compress", "train"]
+    method: str
+    reads_data: bool
+    fields: dict[str, JsonValue]
+    """Every field with its value, defaults included."""
+
+
+class OptionsDescription(Document):
+    """A recipe as the plugin's own model understood it."""
+
+    steps: tuple[StepDescription, ...]
+    other: dict[str, JsonValue]
+    """The options beside the steps."""
+
+
+class Problem(Document):
+    """One field of a recipe that the plugin's model refused."""
+
+    path: tuple[str | int, ...]
+    message: str
+    found: str
+    allowed: tuple[str, ...] = ()
+    """The values or fields that would have been understood."""
+
+
+class WorkerFailure(Document):
+    """Why a call gave no result."""
+
+    kind: Literal["broken", "options", "contract", "memory", "harness", "raised"]
+    message: str
+    traceback: str = ""
+    problems: tuple[Problem, ...] = ()
+    exit_code: int = 3
+
+
+class WorkerResponse(Document):
+    """A result or a failure."""
+
+    value: JsonValue = None
+    ledger: JsonValue = None
+    failure: WorkerFailure | None = None

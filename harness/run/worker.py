@@ -1,0 +1,98 @@
+"""The worker: one hook of one plugin, in a process of its own (``python -m harness.run.worker REQUEST RESPONSE``).
+
+Standard output carries events, one JSON object a line; everything that the plugin prints goes to the log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import ContractBroken, HarnessError, PluginBroken
+from harness.run.calls import CALLS
+from harness.run.loading import OptionsRefused, load_plugin
+from harness.run.protocol import WorkerFailure, WorkerRequest, WorkerResponse
+
+if TYPE_CHECKING:
+    from typing import IO
+
+HEADROOM_BYTES = 1 << 30
+"""The kernel's own limit on private memory lies above the watched one: it only stops a single absurd allocation."""
+
+EVENT_INTERVAL_S = 0.2
+
+
+class EventStream:
+    """A ``Progress`` that writes events, at most a few a second."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._last = 0.0
+
+    def __call__(self, label: str, done: int, total: int, detail: str = "") -> None:
+        """Report progress; the first and the last of a label always get through."""
+        now = time.monotonic()
+        if now - self._last < EVENT_INTERVAL_S and 0 < done < total:
+            return
+        self._last = now
+        event = {"event": "progress", "label": label, "done": done, "total": total, "detail": detail}
+        self._stream.write(json.dumps(event) + "\n")
+        self._stream.flush()
+
+
+def main(arguments: list[str]) -> int:
+    """Answer the request in the file ``arguments[0]`` into the file ``arguments[1]``."""
+    request = WorkerRequest.read(Path(arguments[0]))
+    events = _events_only_on_stdout()
+    _limit_memory(request)
+    _answer(request, EventStream(events)).write(Path(arguments[1]))
+    return 0
+
+
+def _answer(request: WorkerRequest, progress: EventStream) -> WorkerResponse:
+    try:
+        manager = load_plugin(request.plugin, request.module, request.distribution)
+        return CALLS[request.operation](manager, request, progress)
+    except OptionsRefused as refusal:
+        return _failure("options", str(refusal), problems=refusal.problems)
+    except ContractBroken as error:
+        return _failure("contract", str(error))
+    except PluginBroken as error:
+        return _failure("broken", str(error), traceback=traceback.format_exc())
+    except HarnessError as error:
+        return _failure("harness", str(error), exit_code=error.exit_code)
+    except MemoryError:
+        return _failure("memory", "an allocation was refused", traceback=traceback.format_exc())
+    except Exception as error:  # noqa: BLE001 - whatever a plugin raises is reported by the host, with its traceback
+        return _failure("raised", f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+
+
+def _failure(kind: str, message: str, **details: object) -> WorkerResponse:
+    failure = WorkerFailure.model_validate({"kind": kind, "message": message, **details})
+    if failure.traceback:
+        sys.stderr.write(failure.traceback)
+    return WorkerResponse(failure=failure)
+
+
+def _events_only_on_stdout() -> IO[str]:
+    """Keep standard output for events; what anyone prints from here on goes to the log."""
+    events = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return events
+
+
+def _limit_memory(request: WorkerRequest) -> None:
+    if request.device == "cpu":
+        ceiling = request.memory_limit_bytes + HEADROOM_BYTES
+        resource.setrlimit(resource.RLIMIT_DATA, (ceiling, ceiling))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
