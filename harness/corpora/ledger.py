@@ -23,7 +23,7 @@ class LedgerEntry(Document):
     sample_count: int
     token_count: int
     """Tokens that training or calibration took from these rows."""
-    digest: str
+    text_digest: str
     """SHA-256 over the text of the rows in reading order, hexadecimal."""
     parents: tuple[str, ...] = ()
     """For derived samples: digests of the checkpoints or generators that made them."""
