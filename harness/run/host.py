@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue, ValidationError
 
+from harness import errors
 from harness.containment import ChildReport, Event, Limits, run_contained
 from harness.errors import (
-    BudgetUnreachable,
     ContractBroken,
     EngineFailed,
     HarnessError,
@@ -143,22 +143,25 @@ class PluginHost:
         where = f"{self._place(request)}: "
         if failure.kind == "options" and recipe is not None:
             return refused(recipe, failure.problems)
-        if failure.kind == "contract":
-            return ContractBroken(failure.message)
-        if failure.kind == "broken":
-            return PluginBroken(f"{failure.message}; the traceback is in {log}")
         if failure.kind == "memory":
             allowed = request.memory_limit_bytes / 1e9
             return LimitExceeded(f"{where}asked for more memory than the {allowed:.2f} GB allowed; log: {log}")
         if failure.kind == "harness":
-            usage = failure.exit_code == UsageError.exit_code
-            return BudgetUnreachable(failure.message) if usage else EngineFailed(where + failure.message)
+            return _raised_on_purpose(failure, where, log)
         return PluginFailed(f"{where}{failure.message}; the traceback is in {log}")
 
     def _place(self, request: WorkerRequest) -> str:
         step = f" (step {request.step_index + 1})" if request.operation in {"compress", "train"} else ""
         owner = f"{self.plugin.distribution} {self.plugin.version}"
         return f"plugin {self.plugin.name!r} ({owner}): hook {request.operation!r}{step}"
+
+
+def _raised_on_purpose(failure: WorkerFailure, where: str, log: Path) -> HarnessError:
+    """The harness's own error, raised in the worker, as the same class here."""
+    kind = getattr(errors, failure.error, EngineFailed)
+    if issubclass(kind, UsageError | PluginBroken | ContractBroken):
+        return kind(failure.message)
+    return kind(f"{where}{failure.message}; log: {log}")
 
 
 def worker_environment(threads: int) -> dict[str, str]:

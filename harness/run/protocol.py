@@ -11,6 +11,9 @@ from harness.document import Document
 Operation = Literal["options", "forecast", "compress", "train", "evaluate", "deploy", "validate"]
 
 
+FailureKind = Literal["options", "harness", "memory", "raised"]
+
+
 class CheckpointReference(Document):
     """A checkpoint by path and digest."""
 
@@ -71,11 +74,11 @@ class Problem(Document):
 class WorkerFailure(Document):
     """Why a call gave no result."""
 
-    kind: Literal["broken", "options", "contract", "memory", "harness", "raised"]
+    kind: FailureKind
     message: str
-    traceback: str = ""
+    error: str = ""
+    """Name of the exception's class."""
     problems: tuple[Problem, ...] = ()
-    exit_code: int = 3
 
 
 class WorkerResponse(Document):

@@ -78,7 +78,7 @@ def _steps_meant(table: Table, parts: list[str], override: str) -> list[Table]:
     if not meant:
         methods = sorted({str(step.get("method")) for step in steps})
         raise RecipeError(
-            f"--set {override}: no such step; this recipe has {len(steps)} steps with the methods {', '.join(methods)}; "
+            f"--set {override}: no such step; the recipe has {len(steps)} steps, methods: {', '.join(methods)}; "
             "write METHOD.FIELD=VALUE or steps.N.FIELD=VALUE"
         )
     return meant

@@ -14,10 +14,10 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import ContractBroken, HarnessError, PluginBroken
+from harness.errors import HarnessError
 from harness.run.calls import CALLS
 from harness.run.loading import OptionsRefused, load_plugin
-from harness.run.protocol import WorkerFailure, WorkerRequest, WorkerResponse
+from harness.run.protocol import FailureKind, WorkerFailure, WorkerRequest, WorkerResponse
 
 if TYPE_CHECKING:
     from typing import IO
@@ -60,24 +60,23 @@ def _answer(request: WorkerRequest, progress: EventStream) -> WorkerResponse:
         manager = load_plugin(request.plugin, request.module, request.distribution)
         return CALLS[request.operation](manager, request, progress)
     except OptionsRefused as refusal:
-        return _failure("options", str(refusal), problems=refusal.problems)
-    except ContractBroken as error:
-        return _failure("contract", str(error))
-    except PluginBroken as error:
-        return _failure("broken", str(error), traceback=traceback.format_exc())
-    except HarnessError as error:
-        return _failure("harness", str(error), exit_code=error.exit_code)
-    except MemoryError:
-        return _failure("memory", "an allocation was refused", traceback=traceback.format_exc())
+        return WorkerResponse(failure=WorkerFailure(kind="options", message=str(refusal), problems=refusal.problems))
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises is reported by the host, with its traceback
-        return _failure("raised", f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+        return WorkerResponse(failure=_failure(error))
 
 
-def _failure(kind: str, message: str, **details: object) -> WorkerResponse:
-    failure = WorkerFailure.model_validate({"kind": kind, "message": message, **details})
-    if failure.traceback:
-        sys.stderr.write(failure.traceback)
-    return WorkerResponse(failure=failure)
+KINDS: tuple[tuple[type[Exception], FailureKind], ...] = (
+    (HarnessError, "harness"),
+    (MemoryError, "memory"),
+    (Exception, "raised"),
+)
+
+
+def _failure(error: Exception) -> WorkerFailure:
+    sys.stderr.write(traceback.format_exc())
+    kind = next(name for raised, name in KINDS if isinstance(error, raised))
+    message = str(error) if kind == "harness" else f"{type(error).__name__}: {error}"
+    return WorkerFailure(kind=kind, message=message, error=type(error).__name__)
 
 
 def _events_only_on_stdout() -> IO[str]:

@@ -1,0 +1,50 @@
+"""Where a base model comes from: a path, the embedded pico models, or the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import EngineFailed, UsageError
+from harness.pico import catalogue
+
+if TYPE_CHECKING:
+    from harness.rules.edition import BaseModelRule
+    from harness.run.settings import SubmitSettings
+    from harness.run.workspace import Workspace
+
+HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.model", "*.txt", "*.jinja")
+"""What of a hub repository makes a checkpoint; pickled weights and code are left there."""
+
+
+def find_base(name: str, rule: BaseModelRule, settings: SubmitSettings, workspace: Workspace) -> Path:
+    """The folder of the base model ``name``; downloaded on first use where it is on the hub.
+
+    Raises:
+        UsageError: no base is known for it.
+        EngineFailed: the hub cannot be reached.
+    """
+    given = settings.bases.get(name)
+    if given is not None and Path(given).is_dir():
+        return Path(given).resolve()
+    if given is None and rule.embedded is not None:
+        return catalogue.path(rule.embedded)
+    hub_id = given or rule.hub_id
+    if hub_id is None:
+        raise UsageError(f"no base model for {name!r}; give one: --base {name}=PATH_OR_HUB_ID")
+    return _download(hub_id, None if given else rule.revision, name, workspace)
+
+
+def _download(hub_id: str, revision: str | None, name: str, workspace: Workspace) -> Path:
+    import huggingface_hub
+
+    target = workspace.root / "bases" / hub_id.replace("/", "--")
+    try:
+        # A plain folder: the hub's own cache is made of links, and a checkpoint has none.
+        huggingface_hub.snapshot_download(hub_id, revision=revision, local_dir=target, allow_patterns=list(HUB_FILES))
+    except Exception as error:
+        raise EngineFailed(
+            f"base model {name!r}: {hub_id!r} is no folder here and could not be downloaded "
+            f"({type(error).__name__}: {error}); give a local copy: --base {name}=PATH"
+        ) from error
+    return target
