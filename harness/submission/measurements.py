@@ -12,7 +12,7 @@ from __future__ import annotations
 from pydantic import NonNegativeInt
 
 from harness.document import Document
-from harness.submission.file_record import FileRecord, Sha256
+from harness.submission.file_record import Sha256
 
 
 class BitsPerByte(Document):
@@ -57,8 +57,8 @@ class TaskScore(Document):
     standard_error: float | None = None
     """Of ``score``, over the items, in the unit of ``score``; none where the metric has no plain one."""
     subsets: tuple[SubsetScore, ...] = ()
-    items: FileRecord | None = None
-    """The score of every item, a file of the bundle (``ItemScores``)."""
+    items_file: str | None = None
+    """The file of the bundle with the score of every item (``ItemScores``), as ``layout.items_file`` names it."""
 
 
 class Evaluation(Document):

@@ -1,0 +1,137 @@
+"""The bundle: the folder that is filed, written whole or not at all, the same bytes for the same inputs.
+
+    submissions/<track>/<date>-<team>-<plugin>/
+      README.md           for people                    recipe.json   recipe and options as run
+      Results.csv         the competition's columns     ledger.json   what was read, by step
+      models/<name>.json  one base model each           lock.json     versions, seeds, digests
+      items/<...>.json    the score of every item       submission.json  the manifest: every file above by digest
+
+Weights are referenced by digest and never copied. No file names a path of the machine that it was made on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.document import Document, sync_folder
+from harness.errors import UsageError
+from harness.submission import layout, page, results_csv
+from harness.submission.file_record import FileRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from harness.rules.edition import Edition
+    from harness.submission.measurements import ItemScores
+    from harness.submission.provenance import LedgerRecord, Lock, RecipeRecord
+    from harness.submission.schema import Submission
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """Everything that a bundle is written from."""
+
+    submission: Submission
+    """Its ``files`` are filled in by ``write``."""
+    recipe: RecipeRecord
+    ledger: LedgerRecord
+    lock: Lock
+    edition: Edition
+    items: tuple[ItemScores, ...] = ()
+    """Each is the file that a task score names as its ``items_file``."""
+
+
+def write(bundle: Bundle, folder: Path) -> Path:
+    """Write the bundle as ``folder``, beside first and then renamed; a bundle of the same name is replaced.
+
+    Raises:
+        UsageError: ``folder`` is not named by the submission's id, or is something else than a bundle.
+    """
+    if folder.name != bundle.submission.id:
+        raise UsageError(f"{folder}: the folder of a bundle is named by its id, {bundle.submission.id!r}")
+    _refuse_strangers(folder)
+    files = contents(bundle)
+    beside = folder.with_name(f".{folder.name}.partial")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(beside, ignore_errors=True)
+    _write_files(beside, files)
+    _put_in_place(beside, folder)
+    return folder
+
+
+def contents(bundle: Bundle) -> dict[str, bytes]:
+    """Every file of the bundle by its name, in the order of writing: the manifest is last.
+
+    Raises:
+        UsageError: the edition states a unit that is not known.
+    """
+    submission = bundle.submission
+    documents: dict[str, Document] = {
+        layout.RECIPE: bundle.recipe,
+        layout.LEDGER: bundle.ledger,
+        layout.LOCK: bundle.lock,
+        **{layout.model_file(model.name): model for model in submission.models},
+        **{layout.items_file(items.model, items.role, items.task): items for items in bundle.items},
+    }
+    files = {name: _json(document) for name, document in documents.items()}
+    files[layout.RESULTS] = results_csv.render(submission.mean, bundle.edition).encode()
+    files[layout.README] = page.render(submission, bundle.recipe, bundle.edition).encode()
+    manifest = submission.model_copy(update={"files": file_records(files)})
+    files[layout.SUBMISSION] = _json(manifest)
+    return files
+
+
+def file_records(files: Mapping[str, bytes]) -> tuple[FileRecord, ...]:
+    """What the manifest says about ``files``, sorted by name."""
+    return tuple(_record(name, files[name]) for name in sorted(files))
+
+
+def _record(name: str, content: bytes) -> FileRecord:
+    return FileRecord(name=name, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def _json(document: Document) -> bytes:
+    return (document.model_dump_json(indent=2) + "\n").encode()
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """Only a bundle is ever replaced: what else stands there belongs to somebody."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise UsageError(f"{folder}: stands in the way of the bundle and is no folder; move it away")
+    strangers = [name for name in _names(folder) if not layout.is_bundle_file(name)]
+    if strangers:
+        raise UsageError(f"{folder}: holds {strangers[0]!r}, which is no file of a bundle; move it away")
+
+
+def _names(folder: Path) -> Iterable[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            sync_folder(path)
+    sync_folder(folder)
+
+
+def _put_in_place(beside: Path, folder: Path) -> None:
+    """Rename ``beside`` to ``folder``; what stood there is moved aside first and removed afterwards."""
+    aside = folder.with_name(f".{folder.name}.replaced")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        folder.rename(aside)
+    beside.rename(folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(aside, ignore_errors=True)
