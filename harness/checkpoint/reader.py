@@ -97,7 +97,7 @@ def open_checkpoint(path: Path) -> CheckpointReader:
 
 
 def _read_fully(descriptor: int, array: NDArray[Any], offset: int, path: Path) -> None:
-    view = memoryview(array.view(np.uint8))
+    view = array.view(np.uint8).data
     done = 0
     while done < len(view):
         count = os.preadv(descriptor, [view[done:]], offset + done)
