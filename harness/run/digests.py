@@ -25,6 +25,7 @@ class DigestMemory:
     """Digests of checkpoints, files and folders, kept in the workspace."""
 
     def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
         self._folder = workspace.root / "digests"
 
     def checkpoint(self, path: Path) -> Checkpoint:

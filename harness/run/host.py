@@ -100,7 +100,7 @@ class PluginHost:
         answered.unlink(missing_ok=True)
         request.write(asked)
         report = run_contained(
-            [sys.executable, "-m", "harness.run.worker", str(asked), str(answered)],
+            [sys.executable, "-P", "-m", "harness.run.worker", str(asked), str(answered)],
             limits=limits,
             log=log,
             cwd=Path(request.workdir),

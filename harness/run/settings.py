@@ -1,4 +1,4 @@
-"""What a submission is asked to be: everything typed on the command line, as one value that a run can be resumed from."""
+"""What a submission is asked to be: all that was typed, as one value that a run can be resumed from."""
 
 from __future__ import annotations
 

@@ -5,57 +5,35 @@ Standard output carries events, one JSON object a line; everything that the plug
 
 from __future__ import annotations
 
-import json
-import os
 import resource
 import sys
-import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.channel import Channel
 from harness.errors import HarnessError
 from harness.run.calls import CALLS
 from harness.run.loading import OptionsRefused, load_plugin
 from harness.run.protocol import FailureKind, WorkerFailure, WorkerRequest, WorkerResponse
 
 if TYPE_CHECKING:
-    from typing import IO
+    from harness.progress import Progress
 
 HEADROOM_BYTES = 1 << 30
 """The kernel's own limit on private memory lies above the watched one: it only stops a single absurd allocation."""
-
-EVENT_INTERVAL_S = 0.2
-
-
-class EventStream:
-    """A ``Progress`` that writes events, at most a few a second."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
-        self._last = 0.0
-
-    def __call__(self, label: str, done: int, total: int, detail: str = "") -> None:
-        """Report progress; the first and the last of a label always get through."""
-        now = time.monotonic()
-        if now - self._last < EVENT_INTERVAL_S and 0 < done < total:
-            return
-        self._last = now
-        event = {"event": "progress", "label": label, "done": done, "total": total, "detail": detail}
-        self._stream.write(json.dumps(event) + "\n")
-        self._stream.flush()
 
 
 def main(arguments: list[str]) -> int:
     """Answer the request in the file ``arguments[0]`` into the file ``arguments[1]``."""
     request = WorkerRequest.read(Path(arguments[0]))
-    events = _events_only_on_stdout()
+    channel = Channel.open()
     _limit_memory(request)
-    _answer(request, EventStream(events)).write(Path(arguments[1]))
+    _answer(request, channel.progress).write(Path(arguments[1]))
     return 0
 
 
-def _answer(request: WorkerRequest, progress: EventStream) -> WorkerResponse:
+def _answer(request: WorkerRequest, progress: Progress) -> WorkerResponse:
     try:
         manager = load_plugin(request.plugin, request.module, request.distribution)
         return CALLS[request.operation](manager, request, progress)
@@ -77,14 +55,6 @@ def _failure(error: Exception) -> WorkerFailure:
     kind = next(name for raised, name in KINDS if isinstance(error, raised))
     message = str(error) if kind == "harness" else f"{type(error).__name__}: {error}"
     return WorkerFailure(kind=kind, message=message, error=type(error).__name__)
-
-
-def _events_only_on_stdout() -> IO[str]:
-    """Keep standard output for events; what anyone prints from here on goes to the log."""
-    events = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    return events
 
 
 def _limit_memory(request: WorkerRequest) -> None:

@@ -1,0 +1,155 @@
+"""Everything that is decided before anything heavy runs: rules, plugin, bases, recipes, budgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.checkpoint.checkpoint import Checkpoint, read_config
+from harness.checkpoint.shards import read_layout
+from harness.containment import Limits
+from harness.corpora.door import DoorSettings
+from harness.errors import RecipeError, UsageError
+from harness.run.bases import find_base
+from harness.run.code import library_digest, tree_digest
+from harness.run.digests import DigestMemory
+from harness.run.discovery import InstalledPlugin, find_plugin
+from harness.run.host import PluginHost
+from harness.run.recipe import Recipe, read_recipe
+from harness.run.settings import SubmitSettings, edition_of, models_of, track_of
+from harness.submission.describe import parameter_count
+from harness.submission.naming import require_safe
+
+if TYPE_CHECKING:
+    from harness.rules.edition import BaseModelRule, Edition, TaskName, TrackRule
+    from harness.run.protocol import OptionsDescription
+    from harness.run.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedModel:
+    """One base model and what the recipe will do to it."""
+
+    name: str
+    rule: BaseModelRule
+    base: Checkpoint
+    base_parameter_count: int
+    parameter_budget: int
+    recipe: Recipe
+    recipe_source: str
+    """The recipe's name in the plugin, or ``given``."""
+    options: OptionsDescription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A run, decided and not yet begun."""
+
+    settings: SubmitSettings
+    edition: Edition
+    track: TrackRule
+    plugin: InstalledPlugin
+    host: PluginHost
+    plugin_digest: str
+    library_digest: str
+    door: DoorSettings
+    data_revisions: dict[str, str]
+    tasks: tuple[TaskName, ...]
+    models: tuple[PreparedModel, ...]
+    workspace: Workspace
+    memory: DigestMemory
+
+
+def prepare(settings: SubmitSettings, workspace: Workspace) -> Prepared:
+    """Check everything that was asked for, from rules to recipes.
+
+    Raises:
+        UsageError: something that was typed, or a file that the user wrote, is not allowed.
+        PluginFailed: the plugin is broken.
+    """
+    edition = edition_of(settings)
+    track = track_of(settings, edition)
+    names = models_of(settings, track)
+    _check_typed(settings, edition, track)
+    plugin = find_plugin(settings.plugin)
+    limits = Limits(time_s=settings.time_limit_s, memory_bytes=settings.memory_limit_bytes)
+    host = PluginHost(plugin, limits, threads=settings.threads)
+    door = DoorSettings(rules=edition.data, local=_absolute(settings.data), seed=0)
+    memory = DigestMemory(workspace)
+    return Prepared(
+        settings=settings,
+        edition=edition,
+        track=track,
+        plugin=plugin,
+        host=host,
+        plugin_digest=tree_digest([plugin.folder()]),
+        library_digest=library_digest(),
+        door=door,
+        data_revisions=door.revisions(),
+        tasks=settings.tasks or tuple(edition.tasks),
+        models=tuple(_model(name, edition.models[name], settings, host, memory) for name in names),
+        workspace=workspace,
+        memory=memory,
+    )
+
+
+def _check_typed(settings: SubmitSettings, edition: Edition, track: TrackRule) -> None:
+    require_safe(settings.team, "team")
+    unknown = sorted(set(settings.bases) - set(track.models))
+    if unknown:
+        raise UsageError(f"--base {unknown[0]}=…: no such model in the track; allowed: {', '.join(track.models)}")
+    missing = sorted(set(settings.tasks) - set(edition.tasks))
+    if missing:
+        raise UsageError(f"--tasks {','.join(missing)}: allowed by edition {edition.id!r}: {', '.join(edition.tasks)}")
+    if settings.tasks_data is not None and not Path(settings.tasks_data).is_dir():
+        raise UsageError(f"--tasks-data {settings.tasks_data}: no such folder")
+    if not track.from_pretrained:
+        raise UsageError(f"track {settings.track!r} starts from no base model; no plugin can train one yet")
+
+
+def _absolute(paths: dict[str, str]) -> dict[str, str]:
+    return {name: str(Path(path).resolve()) for name, path in paths.items()}
+
+
+def _model(
+    name: str, rule: BaseModelRule, settings: SubmitSettings, host: PluginHost, memory: DigestMemory
+) -> PreparedModel:
+    base = memory.checkpoint(find_base(name, rule, settings, memory.workspace))
+    count = parameter_count(read_layout(base.path), read_config(base.path))
+    path, source = recipe_path(settings, name, host.plugin)
+    recipe = read_recipe(path, settings.overrides, name=settings.recipe or f"{host.plugin.name}/recipes/{path.name}")
+    folder = memory.workspace.root / "options" / f"{host.plugin.name}-{name}"
+    return PreparedModel(
+        name=name,
+        rule=rule,
+        base=base,
+        base_parameter_count=count,
+        parameter_budget=int(count * settings.budget),
+        recipe=recipe,
+        recipe_source=source,
+        options=host.options(recipe, folder),
+    )
+
+
+def recipe_path(settings: SubmitSettings, model: str, plugin: InstalledPlugin) -> tuple[Path, str]:
+    """The recipe file for one base model, and what the record calls it.
+
+    The user's own where one is given; else the plugin's most particular one for the track and model.
+
+    Raises:
+        RecipeError: the plugin ships none; the message names what was looked for.
+    """
+    if settings.recipe is not None:
+        return Path(settings.recipe), "given"
+    prefix = "" if settings.track == "compression" else f"{settings.track}-"
+    general = "default" if settings.track == "compression" else settings.track
+    looked_for = (f"{prefix}{model}.toml", f"{general}.toml")
+    for name in looked_for:
+        path = plugin.folder() / "recipes" / name
+        if path.is_file():
+            return path, name
+    raise RecipeError(
+        f"plugin {plugin.name!r} ships no recipe for track {settings.track!r}, model {model!r} "
+        f"(looked for {' and '.join(looked_for)}); give one: --recipe FILE"
+    )
