@@ -80,7 +80,7 @@ def list_data_files(name: str, path: Path) -> tuple[Path, ...]:
 
 
 def content_revision(name: str, path: Path) -> str:
-    """A digest that changes with the copy: of the bytes up to ``MAX_DIGESTED_BYTES``, beyond them of sizes and times."""
+    """A digest that changes with the copy: of its bytes, above ``MAX_DIGESTED_BYTES`` of sizes and times."""
     files = list_data_files(name, path)
     if sum(file.stat().st_size for file in files) <= MAX_DIGESTED_BYTES:
         return digest_of([[file.name, sha256_of(file)] for file in files])

@@ -119,8 +119,8 @@ class HubSource:
     def _unreachable(self, error: Exception) -> DataNotAllowed:
         cause = (str(error) or type(error).__name__).strip().splitlines()[0]
         return DataNotAllowed(
-            f"data set {self._name!r} ({self._rule.hub_id}, revision {self._rule.revision}) is not to be had from the hub: "
-            f"{cause}; give a local copy with --data {self._name}=PATH"
+            f"data set {self._name!r} ({self._rule.hub_id}, revision {self._rule.revision}) "
+            f"is not to be had from the hub: {cause}; give a local copy with --data {self._name}=PATH"
         )
 
 
