@@ -33,7 +33,7 @@ class Document(BaseModel):
         """Write as indented JSON, whole or not at all."""
         write_atomically(path, (self.model_dump_json(indent=2) + "\n").encode())
 
-    def digest(self) -> str:
+    def content_digest(self) -> str:
         """SHA-256 of the canonical JSON, as hexadecimal."""
         return digest_of(self.model_dump(mode="json"))
 

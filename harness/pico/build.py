@@ -84,9 +84,7 @@ def build_one(name: str, folder: Path, settings: BuildSettings, messages: Queue[
     )
     # At this size plain matrix products beat the fused kernel on a CPU.
     model.set_attn_implementation("eager")
-    schedule = training.Schedule(
-        steps=settings.steps, batch_size=settings.batch_size, peak_rate=settings.peak_rate
-    )
+    schedule = training.Schedule(steps=settings.steps, batch_size=settings.batch_size, peak_rate=settings.peak_rate)
     trainer = training.Trainer(model, packed)
     trainer.run(
         schedule,

@@ -56,7 +56,9 @@ def config(name: str, *, vocabulary_size: int, layers: int = 4, intermediate: in
     return made
 
 
-def initialised(name: str, *, seed: int, vocabulary_size: int, layers: int = 4, intermediate: int | None = None) -> PreTrainedModel:
+def initialised(
+    name: str, *, seed: int, vocabulary_size: int, layers: int = 4, intermediate: int | None = None
+) -> PreTrainedModel:
     """The model of a shape with weights drawn from `seed`, FP32, in training mode."""
     import torch
     from transformers import AutoModelForCausalLM

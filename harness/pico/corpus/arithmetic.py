@@ -1,9 +1,9 @@
 """Word problems in one or two steps, with the steps written out, in English and Chinese.
 
-    Tom has 7 apples. He buys 5 more and gives 3 to Anna. How many apples does he have now?
-    7 + 5 = 12
-    12 - 3 = 9
-    #### 9
+Tom has 7 apples. He buys 5 more and gives 3 to Anna. How many apples does he have now?
+7 + 5 = 12
+12 - 3 = 9
+#### 9
 """
 
 from __future__ import annotations

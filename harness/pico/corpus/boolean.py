@@ -1,7 +1,7 @@
 """Boolean expressions, reduced one kind of operator at a time (brackets, not, and, or).
 
-    not ( True and False ) or False is
-    not False or False = True or False = True. So the answer is True.
+not ( True and False ) or False is
+not False or False = True or False = True. So the answer is True.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Counting the things of one class in a list, with a running total.
 
-    I have two apples, a dog and three plums. How many fruits do I have?
-    apples 2, 2. plums 3, 5. So the answer is 5.
+I have two apples, a dog and three plums. How many fruits do I have?
+apples 2, 2. plums 3, 5. So the answer is 5.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Questions about the small world: five choices, and truth against misconception.
 
-    Where does a camel live? A. sea B. desert C. farm ...   A camel lives in the desert. So the answer is B.
-    Is it true that a camel lives in the sea?               No, it is not true that a camel lives in the sea, because ...
+Where does a camel live? A. sea B. desert C. farm ...   A camel lives in the desert. So the answer is B.
+Is it true that a camel lives in the sea?               No, it is not true that a camel lives in the sea, because ...
 """
 
 from __future__ import annotations
@@ -110,9 +110,7 @@ def _domain(relation: str) -> dict[str, str]:
 def _unlike(fact: Fact) -> tuple[str, ...]:
     """Things of the same class that have another value for this fact's relation."""
     return tuple(
-        other.thing
-        for other in _FACTS
-        if other.relation.name == fact.relation.name and other.value != fact.value
+        other.thing for other in _FACTS if other.relation.name == fact.relation.name and other.value != fact.value
     )
 
 

@@ -37,7 +37,9 @@ def function(rng: Random) -> Item:
     argument, source = rng.choice(_SOURCES)
     number, divisor = rng.randint(1, 9), rng.randint(2, 5)
     total, test, change = rng.choice(_TOTALS), rng.choice(_TESTS), rng.choice(_CHANGES)
-    words = " ".join(part for part in (total[0], source, test[0]) if part) + (f", each {change[0]}" if change[0] else "")
+    words = " ".join(part for part in (total[0], source, test[0]) if part) + (
+        f", each {change[0]}" if change[0] else ""
+    )
     body = f"return {_expression(argument, total[1], test[1], change[1])}".format(k=number, d=divisor)
     words = words.format(k=number, d=divisor)
     name = rng.choice(_NAMES)

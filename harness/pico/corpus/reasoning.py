@@ -1,7 +1,7 @@
 """Two multiple-choice kinds: the colour of a thing on a table, and the order of three things in a row.
 
-    On the table there is a red cup, a blue book and a green map. What color is the book?
-    Options: (A) red (B) green (C) blue ...      The book is blue. So the answer is (C).
+On the table there is a red cup, a blue book and a green map. What color is the book?
+Options: (A) red (B) green (C) blue ...      The book is blue. So the answer is (C).
 """
 
 from __future__ import annotations

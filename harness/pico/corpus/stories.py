@@ -1,6 +1,6 @@
 """Small stories, and questions answered from the story alone.
 
-    Tom went to the farm and saw a horse. Anna put the map in the box. ...   Where is the map? The map is in the box.
+Tom went to the farm and saw a horse. Anna put the map in the box. ...   Where is the map? The map is in the box.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ def english(rng: Random) -> Item:
     name, other = rng.sample(NAMES, 2)
     animal, tools = rng.choice(_ANIMALS), rng.sample(_TOOLS, 2)
     places = rng.sample(_CONTAINERS, 2)
-    put = [f"{who} put the {tool.thing} in the {place}." for who, tool, place in zip((name, other), tools, places, strict=True)]
+    put = [
+        f"{who} put the {tool.thing} in the {place}."
+        for who, tool, place in zip((name, other), tools, places, strict=True)
+    ]
     met = f"{rng.choice(_STARTS)} {name} saw {article(animal.thing)}, and {animal.sentence()}."
     story = " ".join([met, *put])
     question, answer = _ask(rng, name=name, other=other, animal=animal, tools=tools, places=places)
@@ -37,9 +40,7 @@ def english(rng: Random) -> Item:
     )
 
 
-def _ask(
-    rng: Random, *, name: str, other: str, animal: Fact, tools: list[Fact], places: list[str]
-) -> tuple[str, str]:
+def _ask(rng: Random, *, name: str, other: str, animal: Fact, tools: list[Fact], places: list[str]) -> tuple[str, str]:
     which = rng.randrange(2)
     owner, thing, place = (name, other)[which], tools[which].thing, places[which]
     return rng.choice(

@@ -1,8 +1,8 @@
 """The demo track's six small tasks, in OpenCompass's file formats, and the prompts that fit a pico context.
 
-    from harness.pico.tasks import prompts, write
-    write(folder)                 # held-out items, laid out as COMPASS_DATA_CACHE
-    prompts()["gsm8k"].user       # "{question}"
+from harness.pico.tasks import prompts, write
+write(folder)                 # held-out items, laid out as COMPASS_DATA_CACHE
+prompts()["gsm8k"].user       # "{question}"
 """
 
 from __future__ import annotations

@@ -76,9 +76,7 @@ def _score_model(model: Any, tasks: dict[str, list[Subset]], request: Request, c
     from .shims import load
 
     loaded = load(model)
-    return {
-        task: score_task(model, loaded, subsets, request.work_dir, channel) for task, subsets in tasks.items()
-    }
+    return {task: score_task(model, loaded, subsets, request.work_dir, channel) for task, subsets in tasks.items()}
 
 
 def _versions() -> dict[str, str]:

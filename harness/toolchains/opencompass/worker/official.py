@@ -39,9 +39,7 @@ def official_subsets(task: str, request: Request) -> list[Subset]:
     """The subsets of ``task``, limited to the request's rows."""
     file, variable = CONFIGURATIONS[task]
     settings = _load(file, variable)
-    return [
-        _subset(task, file.rpartition("/")[2], one, request) for one in settings if one["abbr"] not in NOT_SCORED
-    ]
+    return [_subset(task, file.rpartition("/")[2], one, request) for one in settings if one["abbr"] not in NOT_SCORED]
 
 
 def _load(file: str, variable: str) -> list[Any]:

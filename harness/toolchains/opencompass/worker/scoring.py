@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 
-def score_task(
-    model: Model, loaded: Any, subsets: Sequence[Subset], work_dir: Path, channel: Channel
-) -> Record:
+def score_task(model: Model, loaded: Any, subsets: Sequence[Subset], work_dir: Path, channel: Channel) -> Record:
     """Infer all subsets of one task, refuse silence, evaluate; the record of the task in the result file."""
     for subset in subsets:
         _infer(model, loaded, subset, work_dir, channel)
@@ -77,7 +75,9 @@ def _predictions(model: Model, subset: Subset, work_dir: Path) -> list[str]:
         raise Failure(f"model {model.name}, {subset.name}: no predictions were written")
     rows = json.loads(path.read_text(encoding="utf-8"))
     if len(rows) != subset.item_count:
-        raise Failure(f"model {model.name}, {subset.name}: {len(rows)} predictions for {subset.item_count} rows of data")
+        raise Failure(
+            f"model {model.name}, {subset.name}: {len(rows)} predictions for {subset.item_count} rows of data"
+        )
     return [str(row["prediction"]) for row in rows.values()]
 
 
