@@ -5,17 +5,17 @@ Exit codes: 0 done; 2 usage; 3 a plugin or engine failed; 4 rules broken; 130 in
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Annotated
+import signal
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
-import click
 import typer
 
-from harness.cli import pico, plugins, rules
-from harness.errors import HarnessError, Interrupted, UsageError
+from harness.cli import pico, plan, plugins, rules, submit, validate
+from harness.errors import HarnessError, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import FrameType
 
 app = typer.Typer(
     name="harness",
@@ -25,36 +25,43 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+submit.register(app)
+plan.register(app)
+validate.register(app)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(rules.app, name="rules")
 app.add_typer(pico.app, name="pico")
 
 
-@app.callback()
-def harness(
-    version: Annotated[  # noqa: FBT002 - a flag of the command line
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
-    ] = False,
-) -> None:
-    """From a base model to a validated entry of the Edge-Device LLM competition, in one command."""
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         from harness import __version__
 
         typer.echo(f"harness {__version__}")
         raise typer.Exit
 
 
+@app.callback()
+def harness(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """From a base model to a validated entry of the Edge-Device LLM competition, in one command."""
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the command line ``arguments`` and return the exit code."""
+    signal.signal(signal.SIGINT, _interrupt)
     try:
-        code = app(list(arguments), standalone_mode=False)
+        app(list(arguments))
     except HarnessError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         return error.exit_code
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        return UsageError.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        typer.echo("interrupted: what is done stays done; the same command goes on from there", err=True)
-        return Interrupted.exit_code
-    return code if isinstance(code, int) else 0
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else 0
+    return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Interrupted("what is done stays done; the same command goes on from there")

@@ -15,7 +15,7 @@ def plugins() -> None:
 
 
 @app.command("list")
-def list_plugins(as_json: JsonFlag = False) -> None:  # noqa: FBT002 - a flag of the command line
+def list_plugins(as_json: JsonFlag = False) -> None:
     """List the installed plugins without importing them."""
     from harness.contracts import INTERFACE_VERSION
     from harness.run.discovery import installed_plugins

@@ -19,7 +19,7 @@ def rules() -> None:
 @app.command()
 def show(
     edition: Annotated[str | None, typer.Argument(help="Id of an edition, or a .toml file; all ids if absent.")] = None,
-    as_json: JsonFlag = False,  # noqa: FBT002 - a flag of the command line
+    as_json: JsonFlag = False,
 ) -> None:
     """Show an edition: tracks, models, data, tasks, limits."""
     from harness.rules.edition import edition_ids, load_edition

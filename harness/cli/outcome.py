@@ -1,0 +1,75 @@
+"""What ``harness submit`` answers: the story in numbers, the findings, and where the entry is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from harness.cli.console import print_json, print_table
+from harness.run.strategy import millions
+
+if TYPE_CHECKING:
+    from harness.run.pipeline import Outcome
+    from harness.submission.model_result import CheckpointResult, ModelResult
+    from harness.submission.schema import Submission
+
+NAMES = {
+    "base": "dense",
+    "compressed": "pruned",
+    "final": "pruned, recovered",
+    "control": "dense, trained as long",
+}
+"""The four checkpoints side by side, in plain words."""
+ABSENT = "-"
+
+
+def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+    """Print the answer for people, or as one JSON document."""
+    if as_json:
+        print_json(
+            {
+                "run": outcome.run,
+                "bundle": str(outcome.bundle),
+                "filed": outcome.filed,
+                "submission": outcome.submission.model_dump(mode="json"),
+                "report": outcome.report.model_dump(mode="json"),
+            }
+        )
+        return
+    from harness.validation.render import render_text
+
+    for model in outcome.submission.models:
+        typer.echo(f"\n{model.name}   budget {millions(model.parameter_budget)} parameters")
+        _print_story(outcome.submission, model)
+    if outcome.submission.notice:
+        typer.echo(f"\n{outcome.submission.notice}")
+    typer.echo()
+    typer.echo(render_text(outcome.report))
+    if outcome.filed:
+        typer.echo(f"\nfiled       {outcome.bundle}")
+    else:
+        typer.echo(f"\nnot filed: fix the broken rules, then  harness submit --resume {outcome.run}")
+        typer.echo(f"the draft   {outcome.bundle}")
+
+
+def _print_story(submission: Submission, model: ModelResult) -> None:
+    tasks = [task.column for task in submission.mean.tasks]
+    header = ("", "parameters", "bits/byte", *tasks, "decode tokens/s", "peak MB")
+    print_table(header, [_row(result, tasks) for result in model.checkpoints])
+
+
+def _row(result: CheckpointResult, tasks: list[str]) -> tuple[str, ...]:
+    measured = result.measurements
+    scores = {
+        score.column: f"{score.score:.4g}" for score in (measured.evaluation.tasks if measured.evaluation else ())
+    }
+    speed = measured.performance
+    return (
+        NAMES[result.role],
+        millions(result.checkpoint.parameter_count),
+        f"{measured.bits_per_byte.value:.4f}" if measured.bits_per_byte else ABSENT,
+        *(scores.get(task, ABSENT) for task in tasks),
+        f"{speed.decode_tokens_per_s:.0f}" if speed else ABSENT,
+        f"{speed.peak_memory_bytes / 1e6:.0f}" if speed else ABSENT,
+    )

@@ -1,0 +1,227 @@
+"""Assemble the record of a finished run: what ``submission.json`` and its neighbours say."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import harness
+from harness.run.code import ENGINES, harness_folder, tree_digest
+from harness.submission import provenance
+from harness.submission.bundle import Bundle
+from harness.submission.describe import describe_checkpoint
+from harness.submission.mean import mean_scores
+from harness.submission.model_result import (
+    BaseRecord,
+    CheckpointResult,
+    CheckpointRole,
+    ModelResult,
+    PackageRecord,
+    PluginMetric,
+    StepRecord,
+)
+from harness.submission.naming import folder_name
+from harness.submission.schema import PluginRecord, Submission
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from harness.checkpoint.checkpoint import Checkpoint
+    from harness.run.preparation import Prepared
+    from harness.run.strategy import StepOutcome, Strategy
+    from harness.submission.measurements import Measurements
+
+DISTRIBUTION = "edge-llm-harness"
+
+
+def story(strategy: Strategy) -> dict[CheckpointRole, Checkpoint]:
+    """The checkpoints of one base model, side by side, those that exist."""
+    roles: dict[CheckpointRole, Checkpoint | None] = {
+        "base": strategy.model.base,
+        "compressed": strategy.compressed,
+        "final": strategy.final,
+        "control": strategy.control,
+    }
+    return {role: checkpoint for role, checkpoint in roles.items() if checkpoint is not None}
+
+
+def model_result(
+    prepared: Prepared,
+    strategy: Strategy,
+    measured: dict[str, Measurements],
+    package: PackageRecord | None,
+    metrics: tuple[PluginMetric, ...],
+) -> ModelResult:
+    """What became of one base model."""
+    model = strategy.model
+    base = describe_checkpoint(model.base.path)
+    embedded = model.rule.embedded if model.name not in prepared.settings.bases else None
+    return ModelResult(
+        name=model.name,
+        base=BaseRecord(
+            hub_id=None if embedded else model.rule.hub_id,
+            revision=None if embedded else model.rule.revision,
+            embedded=embedded,
+            checkpoint_digest=model.base.digest,
+            parameter_count=base.parameter_count,
+            weights_bytes=base.weights_bytes,
+        ),
+        parameter_budget=model.parameter_budget,
+        steps=tuple(_step(outcome) for outcome in strategy.steps),
+        control_steps=tuple(_step(outcome) for outcome in strategy.control_steps),
+        checkpoints=tuple(
+            CheckpointResult(
+                role=role,
+                checkpoint=describe_checkpoint(checkpoint.path, location=_location(prepared, checkpoint)),
+                measurements=measured[checkpoint.digest],
+            )
+            for role, checkpoint in story(strategy).items()
+        ),
+        package=package,
+        plugin_metrics=metrics,
+    )
+
+
+def _step(outcome: StepOutcome) -> StepRecord:
+    return StepRecord(
+        stage=outcome.step.stage,
+        method=outcome.step.method,
+        key=outcome.done.record.key,
+        checkpoint_digest=outcome.checkpoint.digest,
+        parameter_count=outcome.parameter_count,
+        duration_s=outcome.done.record.duration_s,
+        peak_memory_bytes=outcome.done.record.peak_memory_bytes,
+        notes=outcome.notes,
+    )
+
+
+def bundle_folder(prepared: Prepared, created: dt.date) -> Path:
+    """Where the entry is filed."""
+    settings = prepared.settings
+    return Path(settings.out) / settings.track / folder_name(created, settings.team, settings.plugin)
+
+
+def _location(prepared: Prepared, checkpoint: Checkpoint) -> str | None:
+    """A checkpoint of the workspace, relative to the bundle; one that stands elsewhere is named by its digest alone."""
+    root = prepared.workspace.root.resolve()
+    path = checkpoint.path.resolve()
+    filed = (Path(prepared.settings.out) / prepared.settings.track / "bundle").resolve()
+    return os.path.relpath(path, filed) if path.is_relative_to(root) else None
+
+
+def assemble(
+    prepared: Prepared, strategies: tuple[Strategy, ...], models: tuple[ModelResult, ...], created: dt.date
+) -> Bundle:
+    """Everything that the bundle is written from."""
+    settings, edition, plugin = prepared.settings, prepared.edition, prepared.plugin
+    rules = provenance.EditionRecord(id=edition.id, version=edition.version, rules_digest=edition.content_digest())
+    code = provenance.CodeRecord(name=plugin.distribution, version=plugin.version, code_digest=prepared.plugin_digest)
+    recipe = recipe_record(prepared, strategies)
+    submission = Submission(
+        id=folder_name(created, settings.team, settings.plugin),
+        track=settings.track,
+        edition=rules,
+        eligible=edition.eligible,
+        notice=edition.notice,
+        team=settings.team,
+        plugin=PluginRecord(name=plugin.name, distribution=code),
+        created=created,
+        seed=settings.seed,
+        parameter_budget=settings.budget,
+        models=models,
+        mean=mean_scores(models),
+    )
+    lock = provenance.Lock(
+        harness=provenance.CodeRecord(
+            name=DISTRIBUTION, version=harness.__version__, code_digest=tree_digest([harness_folder()])
+        ),
+        plugin=code,
+        edition=rules,
+        platform=platform_record(prepared),
+        packages={name: metadata.version(name) for name in (*ENGINES, "pydantic", "pluggy")},
+        seeds={"submission": settings.seed},
+        digests=_digests(strategies),
+        recipe=recipe,
+    )
+    ledger = provenance.LedgerRecord(steps=tuple(_ledgers(strategies)))
+    return Bundle(submission=submission, recipe=recipe, ledger=ledger, lock=lock, edition=edition)
+
+
+def recipe_record(prepared: Prepared, strategies: tuple[Strategy, ...]) -> provenance.RecipeRecord:
+    """The recipe and the options as run, and what to type to run them again."""
+    return provenance.RecipeRecord(
+        plugin=prepared.plugin.name,
+        command=command(prepared),
+        models=tuple(
+            provenance.ModelRecipe(
+                name=strategy.model.name,
+                source=strategy.model.recipe_source,
+                parameter_budget=strategy.model.parameter_budget,
+                options={
+                    **strategy.model.options.other,
+                    "steps": [step.fields for step in strategy.model.options.steps],
+                },
+            )
+            for strategy in strategies
+        ),
+    )
+
+
+def command(prepared: Prepared) -> tuple[str, ...]:
+    """What to type to run it again; files of the user stand as placeholders, for their paths are nobody's business."""
+    settings = prepared.settings
+    words = ["harness", "submit", "--plugin", settings.plugin, "--track", settings.track]
+    words += ["--models", ",".join(settings.models), "--budget", str(settings.budget), "--seed", str(settings.seed)]
+    words += [word for override in settings.overrides for word in ("--set", override)]
+    words += [word for name in settings.bases for word in ("--base", f"{name}=PATH")]
+    words += [word for name in settings.data for word in ("--data", f"{name}=PATH")]
+    words += ["--recipe", "FILE"] if settings.recipe else []
+    words += ["--tasks", ",".join(settings.tasks)] if settings.tasks else []
+    words += ["--tasks-data", "DIR"] if settings.tasks_data else []
+    words += ["--limit", str(settings.limit)] if settings.limit else []
+    return tuple(words)
+
+
+def platform_record(prepared: Prepared) -> provenance.PlatformRecord:
+    """The machine, as far as it can change a number."""
+    return provenance.PlatformRecord(
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        system=platform.system(),
+        machine=platform.machine(),
+        cpu=_cpu_name(),
+        thread_count=prepared.settings.threads,
+        device=prepared.settings.device,
+    )
+
+
+def _cpu_name() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _digests(strategies: tuple[Strategy, ...]) -> dict[str, str]:
+    digests: dict[str, str] = {}
+    for strategy in strategies:
+        name = strategy.model.name
+        digests |= {f"{name}.{role}": checkpoint.digest for role, checkpoint in story(strategy).items()}
+        digests |= {f"{name}.step.{index}": outcome.checkpoint.digest for index, outcome in enumerate(strategy.steps)}
+    return digests
+
+
+def _ledgers(strategies: tuple[Strategy, ...]) -> list[provenance.StepLedger]:
+    ledgers: list[provenance.StepLedger] = []
+    for strategy in strategies:
+        for branch, outcomes in (("student", strategy.steps), ("control", strategy.control_steps)):
+            ledgers += [
+                provenance.StepLedger.model_validate(
+                    {"model": strategy.model.name, "branch": branch, "step": index, "entries": outcome.ledger.entries}
+                )
+                for index, outcome in enumerate(outcomes)
+                if outcome.ledger.entries
+            ]
+    return ledgers
