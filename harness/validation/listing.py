@@ -48,7 +48,10 @@ def list_folder(root: Path, *, max_files: int = MAX_FILES, max_depth: int = MAX_
     folders: list[str] = []
     complete = True
     for count, (name, status) in enumerate(_walk(root, "", max_depth), start=1):
-        if count > max_files or status is None:
+        if status is None:
+            complete = False
+            continue
+        if count > max_files:
             complete = False
             break
         if stat.S_ISREG(status.st_mode):
@@ -65,17 +68,18 @@ def list_folder(root: Path, *, max_files: int = MAX_FILES, max_depth: int = MAX_
 
 
 def _walk(root: Path, prefix: str, depth: int) -> Iterator[tuple[str, os.stat_result | None]]:
-    """Names and status, folders before what is in them; a status of None where the depth ends."""
+    """Names and status, folders before what is in them; a status of None for a folder that is not looked into."""
     with os.scandir(root / prefix if prefix else root) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         name = f"{prefix}/{entry.name}" if prefix else entry.name
         yield name, entry.stat(follow_symlinks=False)
-        if entry.is_dir(follow_symlinks=False):
-            if depth <= 1:
-                yield name, None
-            else:
-                yield from _walk(root, name, depth - 1)
+        if not entry.is_dir(follow_symlinks=False):
+            continue
+        if depth <= 1 or not os.access(entry.path, os.R_OK | os.X_OK):
+            yield name, None
+        else:
+            yield from _walk(root, name, depth - 1)
 
 
 def read_plain(path: Path, *, max_bytes: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, NoReturn
 
@@ -64,7 +65,7 @@ def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     content = dict(pairs)
     if len(content) != len(pairs):
         names = sorted(name for name, _ in pairs)
-        twice = next(name for name, after in zip(names, names[1:], strict=False) if name == after)
+        twice = next(name for name, after in itertools.pairwise(names) if name == after)
         raise NotJson(f"key {twice[:80]!r} stands twice", field=twice[:80])
     return content
 
