@@ -20,7 +20,6 @@ from harness.submission.model_result import (
     CheckpointRole,
     ModelResult,
     PackageRecord,
-    PluginMetric,
     StepRecord,
 )
 from harness.submission.naming import folder_name
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from harness.checkpoint.checkpoint import Checkpoint
     from harness.run.preparation import Prepared
     from harness.run.strategy import StepOutcome, Strategy
-    from harness.submission.measurements import Measurements
+    from harness.submission.measurements import Measurements, PluginMetric
 
 DISTRIBUTION = "edge-llm-harness"
 

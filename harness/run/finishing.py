@@ -13,7 +13,8 @@ from harness.run.code import engine_versions
 from harness.run.stepping import Product, perform
 from harness.run.strategy import reference
 from harness.submission.file_record import FileRecord
-from harness.submission.model_result import PackageRecord, PluginMetric
+from harness.submission.measurements import PluginMetric
+from harness.submission.model_result import PackageRecord
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from pydantic import JsonValue, ValidationError
 
 from harness import hookspecs
 from harness.errors import ContractBroken, PluginBroken
-from harness.options import NoOptions, Options
+from harness.options import NoOptions, Options, Step
 from harness.run.protocol import OptionsDescription, Problem, StepDescription
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _problem(detail: Mapping[str, object], recipe: Mapping[str, JsonValue], mode
         path = (*path, "method")
     if detail["type"] == "extra_forbidden":
         allowed = _fields_beside(path, recipe, model)
-    found = detail["input"] if detail["type"] != "union_tag_invalid" else (context or {}).get("tag")  # type: ignore[union-attr,attr-defined]
+    found = detail["input"] if detail["type"] != "union_tag_invalid" else (context or {}).get("tag")  # type: ignore[attr-defined]
     return Problem(path=path, message=str(detail["msg"]), found=repr(found)[:200], allowed=allowed)
 
 
@@ -124,10 +124,8 @@ def _fields_beside(
     return ()
 
 
-def _step_classes(model: type[Options]) -> tuple[type, ...]:
-    from harness.options import Step
-
-    found: list[type] = []
+def _step_classes(model: type[Options]) -> tuple[type[Step], ...]:
+    found: list[type[Step]] = []
     queue: list[object] = [model.model_fields["steps"].annotation]
     while queue:
         current = queue.pop()
@@ -137,6 +135,6 @@ def _step_classes(model: type[Options]) -> tuple[type, ...]:
     return tuple(found)
 
 
-def _literal_values(candidate: type) -> tuple[object, ...]:
-    annotation = candidate.model_fields["method"].annotation  # type: ignore[attr-defined]
+def _literal_values(candidate: type[Step]) -> tuple[object, ...]:
+    annotation = candidate.model_fields["method"].annotation
     return tuple(getattr(annotation, "__args__", ()))
