@@ -1,0 +1,1 @@
+"""Engines with environments of their own: pins, provisioning, and the workers that run inside them."""
