@@ -10,7 +10,6 @@ import json
 import multiprocessing
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, Queue
 from typing import TYPE_CHECKING
 
@@ -18,9 +17,12 @@ from harness.pico import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from tokenizers import Tokenizer
     from transformers import PreTrainedModel
 
+    from harness.pico.training import Schedule, Trainer
     from harness.progress import Progress
 
 Message = tuple[str, int, int, str]
@@ -64,6 +66,20 @@ def build(
 
 def build_one(name: str, folder: Path, settings: BuildSettings, messages: Queue[Message]) -> None:
     """Train one model and write its folder; reports go to ``messages``."""
+    from harness.pico import vocabulary
+
+    trainer, schedule, tokenizer = prepared(name, settings)
+    trainer.run(
+        schedule,
+        until=schedule.steps,
+        on_step=lambda step, loss: messages.put((name, step, schedule.steps, f"loss {loss:.3f}")),
+    )
+    save(trainer.model, folder)
+    vocabulary.save(tokenizer, folder)
+
+
+def prepared(name: str, settings: BuildSettings) -> tuple[Trainer, Schedule, Tokenizer]:
+    """A trainer at step 0 on the packed training stream, its schedule, and the tokenizer; one thread from here on."""
     import torch
 
     from harness.pico import shapes, training, vocabulary, windows
@@ -85,21 +101,16 @@ def build_one(name: str, folder: Path, settings: BuildSettings, messages: Queue[
     # At this size plain matrix products beat the fused kernel on a CPU.
     model.set_attn_implementation("eager")
     schedule = training.Schedule(steps=settings.steps, batch_size=settings.batch_size, peak_rate=settings.peak_rate)
-    trainer = training.Trainer(model, packed)
-    trainer.run(
-        schedule,
-        until=schedule.steps,
-        on_step=lambda step, loss: messages.put((name, step, schedule.steps, f"loss {loss:.3f}")),
-    )
-    _save(model, folder)
-    vocabulary.save(tokenizer, folder)
+    return training.Trainer(model, packed), schedule, tokenizer
 
 
-def _save(model: PreTrainedModel, folder: Path) -> None:
+def save(model: PreTrainedModel, folder: Path) -> None:
+    """Write a model's configuration and FP16 weights; the model itself is rounded too."""
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
-    model.eval().to(torch.float16).save_pretrained(folder)
+    model.eval()  # type: ignore[no-untyped-call]
+    model.to(torch.float16).save_pretrained(folder)  # type: ignore[arg-type]
 
 
 def _follow(running: set[Future[None]], messages: Queue[Message], progress: Progress) -> None:

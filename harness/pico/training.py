@@ -1,8 +1,8 @@
 """The trainer of the pico models: one thread, one stream, warm-up, stable rate, linear fall (WSD).
 
     rate  peak |   ______________
-               |  /              \\        warm-up steps are fixed, the fall is a share of all steps, so two schedules
-             0 |_/________________\\__     of different length are the same run until the shorter one begins to fall
+               |  /              `        warm-up steps are fixed, the fall is a share of all steps, so two schedules
+             0 |_/________________`__     of different length are the same run until the shorter one begins to fall
 
 MiniCPM (arXiv 2404.06395, section 4) describes the schedule.
 """
@@ -10,7 +10,6 @@ MiniCPM (arXiv 2404.06395, section 4) describes the schedule.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transformers import PreTrainedModel
 
     from harness.pico.windows import Windows

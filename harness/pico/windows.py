@@ -8,17 +8,21 @@ A token of the user's turn is marked, so that its loss can weigh less: the rando
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from harness.pico.corpus import Item, items
 from harness.pico.vocabulary import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
 
 _CHAT_SHARE = 0.65
 _CHUNK_ITEMS = 4096

@@ -6,11 +6,15 @@ not False or False = True or False = True. So the answer is True.
 
 from __future__ import annotations
 
-from random import Random
+from typing import TYPE_CHECKING
 
 from harness.pico.corpus.item import Item
 
+if TYPE_CHECKING:
+    from random import Random
+
 _WORDS = ("False", "True")
+_EXTRA_SHARE = 0.3
 
 
 def expression(rng: Random) -> Item:
@@ -40,9 +44,9 @@ def _chain(rng: Random, terms: int, *, bracket: bool) -> list[str]:
     for place in range(terms):
         if place:
             tokens.append(rng.choice(("and", "or")))
-        if rng.random() < 0.3:
+        if rng.random() < _EXTRA_SHARE:
             tokens.append("not")
-        if bracket and rng.random() < 0.3:
+        if bracket and rng.random() < _EXTRA_SHARE:
             tokens += ["(", *_chain(rng, 2, bracket=False), ")"]
             bracket = False
         else:
@@ -73,11 +77,11 @@ def _step(tokens: list[str]) -> list[str]:
 
 def _without_not(tokens: list[str]) -> list[str]:
     out: list[str] = []
-    for token in tokens:
-        if out and out[-1] == "not" and token in _WORDS:
-            out[-1] = _WORDS[token == "False"]
+    for word in tokens:
+        if out and out[-1] == "not" and word in _WORDS:
+            out[-1] = _WORDS[word == "False"]
         else:
-            out.append(token)
+            out.append(word)
     return out
 
 

@@ -6,10 +6,13 @@ apples 2, 2. plums 3, 5. So the answer is 5.
 
 from __future__ import annotations
 
-from random import Random
+from typing import TYPE_CHECKING
 
 from harness.pico.corpus.item import Item
 from harness.pico.corpus.world import NUMBER_WORDS, article, groups, plural, things
+
+if TYPE_CHECKING:
+    from random import Random
 
 
 def objects(rng: Random) -> Item:
@@ -26,11 +29,15 @@ def objects(rng: Random) -> Item:
         kind="counting",
         language="en",
         content=f"{wanted} {listed}",
-        document=f"I have {owned}. I have {NUMBER_WORDS[total] if total <= 6 else total} {plural(wanted, total)}: {steps}",
+        document=f"I have {owned}. I have {_spelled(total)} {plural(wanted, total)}: {steps}",
         user=question,
         answer=f"{steps} So the answer is {total}.",
         record={"input": question, "target": str(total)},
     )
+
+
+def _spelled(count: int) -> str:
+    return NUMBER_WORDS[count] if count < len(NUMBER_WORDS) else str(count)
 
 
 def _listing(listed: list[tuple[str, int]]) -> str:

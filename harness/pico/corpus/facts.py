@@ -7,14 +7,18 @@ Is it true that a camel lives in the sea?               No, it is not true that 
 from __future__ import annotations
 
 from functools import cache
-from random import Random
+from typing import TYPE_CHECKING
 
 from harness.pico.corpus.item import Item
 from harness.pico.corpus.world import Fact, article, facts, values
 
+if TYPE_CHECKING:
+    from random import Random
+
 _FACTS = facts()
 _LETTERS = "ABCDE"
 _CHOICE_COUNT = 5
+_EVEN = 0.5
 
 _OPEN = (
     ("Tell me the truth: {q}", "The truth is that {t}."),
@@ -27,7 +31,7 @@ _OPEN = (
 def choice(rng: Random) -> Item:
     """A five-choice question: the value of a thing, or the thing of a value."""
     fact = rng.choice(_FACTS)
-    if rng.random() < 0.5 and len(_unlike(fact)) >= _CHOICE_COUNT - 1:
+    if rng.random() < _EVEN and len(_unlike(fact)) >= _CHOICE_COUNT - 1:
         question = fact.relation.reverse.format(v=fact.value)
         right, wrong = fact.thing, rng.sample(_unlike(fact), _CHOICE_COUNT - 1)
     else:
@@ -91,7 +95,7 @@ def chinese(rng: Random) -> Item:
     fact = rng.choice(_FACTS)
     wrong = rng.choice([value for value in _domain(fact.relation.name).values() if value != fact.value_zh])
     asked, true = fact.relation.question_zh.format(s=fact.thing_zh), fact.sentence_zh()
-    if rng.random() < 0.5:
+    if rng.random() < _EVEN:
         user, answer = f"请问，{asked}", f"{true}。"
         content = asked
     else:

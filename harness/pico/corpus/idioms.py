@@ -1,16 +1,19 @@
 """Idiom cloze in Chinese: a situation whose meaning fixes one of seven four-character idioms.
 
-    小明一连三天坐在树下等兔子，真是______。   A. ... C. 守株待兔 ...      应填守株待兔，选C。
+    小明坐在树下等兔子来 ... ______   A. ... C. 守株待兔 ...   ->   应填守株待兔 ... 选C
 
 The idioms are common property of the language; the situations are written by rule from the clauses below.
 """
 
 from __future__ import annotations
 
-from random import Random
+from typing import TYPE_CHECKING
 
 from harness.pico.corpus.item import Item
 from harness.pico.corpus.world import NAMES_ZH
+
+if TYPE_CHECKING:
+    from random import Random
 
 BLANK = "#idiom#"
 _LETTERS = "ABCDEFG"
@@ -53,7 +56,10 @@ _LINES = (
     "归心似箭|很想回家|{n}很久没回家，想马上回家|{n}坐上车，只想快点到家",
     "骄傲自满|觉得自己了不起|{n}觉得自己最了不起|{n}得了一次第一就看不起人",
     "废寝忘食|忘了吃饭和睡觉|{n}学习时忘了吃饭和睡觉|{n}工作到不吃不睡",
-)  # fmt: skip
+)
+
+IDIOMS = tuple(line.split("|", 1)[0] for line in _LINES)
+"""All idioms, in a fixed order."""
 
 _FRAMES = ("{s}，真是{b}。", "{s}，大家都说这是{b}。", "老师说：“{s}，这就叫{b}。”", "{s}，可以用{b}来说。")
 
@@ -62,8 +68,7 @@ def cloze(rng: Random) -> Item:
     """A situation with a blank and seven idioms, one of which fits."""
     idiom, meaning, *situations = rng.choice(_LINES).split("|")
     situation = rng.choice(situations)
-    others = [line.split("|", 1)[0] for line in rng.sample(_LINES, len(_LETTERS))]
-    wrong = [other for other in others if other != idiom][: len(_LETTERS) - 1]
+    wrong = [other for other in rng.sample(IDIOMS, len(_LETTERS)) if other != idiom][: len(_LETTERS) - 1]
     options = rng.sample([idiom, *wrong], len(_LETTERS))
     place = options.index(idiom)
     content = rng.choice(_FRAMES).format(s=situation.format(n=rng.choice(NAMES_ZH)), b=BLANK)

@@ -10,9 +10,11 @@ The document and the instruction of one item share its key, so a held-out item i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Language = Literal["en", "zh"]
 Split = Literal["train", "validation", "test"]
@@ -24,7 +26,7 @@ _BUCKETS = 16
 class Item:
     """A rule-made item: the same content as a document and as an instruction.
 
-    `content` names what is asked, without the wording that varies: two items of equal content are the same item to the split.
+    `content` names what is asked, without the wording that varies: two items of equal content are one to the split.
     `context` is the passage a question is about (Alpaca's `input`), empty for most kinds.
     `record` holds the fields of the item in the file format of the demo task it belongs to (empty when none).
     """

@@ -1,6 +1,6 @@
 """Small Python functions over a list or a dict, with a docstring, and snippets with their values.
 
-    kind of value x change x test x total   ->   def name(numbers): \"\"\"Return the sum of the even numbers, doubled.\"\"\"
+    change x test x total   ->   def name(numbers): \"\"\"Return the sum of the even numbers, doubled.\"\"\"
 
 A function is a change of each number, a test that picks numbers and a way to bring them together, so a held-out
 function is a new combination of known parts.
@@ -8,25 +8,43 @@ function is a new combination of known parts.
 
 from __future__ import annotations
 
-from random import Random
+from typing import TYPE_CHECKING
 
 from harness.pico.corpus.item import Item
 
+if TYPE_CHECKING:
+    from random import Random
+
 # (words after "the numbers", Python test)
 _TESTS = (
-    ("", ""), ("that are even", "x % 2 == 0"), ("that are odd", "x % 2 == 1"), ("greater than {k}", "x > {k}"),
-    ("less than {k}", "x < {k}"), ("not equal to {k}", "x != {k}"), ("that can be divided by {d}", "x % {d} == 0"),
-)  # fmt: skip
+    ("", ""),
+    ("that are even", "x % 2 == 0"),
+    ("that are odd", "x % 2 == 1"),
+    ("greater than {k}", "x > {k}"),
+    ("less than {k}", "x < {k}"),
+    ("not equal to {k}", "x != {k}"),
+    ("that can be divided by {d}", "x % {d} == 0"),
+)
 # (words, Python expression)
 _CHANGES = (
-    ("", "x"), ("doubled", "x * 2"), ("plus {k}", "x + {k}"), ("minus {k}", "x - {k}"), ("times {d}", "x * {d}"),
-    ("squared", "x * x"), ("negated", "-x"),
-)  # fmt: skip
+    ("", "x"),
+    ("doubled", "x * 2"),
+    ("plus {k}", "x + {k}"),
+    ("minus {k}", "x - {k}"),
+    ("times {d}", "x * {d}"),
+    ("squared", "x * x"),
+    ("negated", "-x"),
+)
 # (words, Python call around the generator)
 _TOTALS = (
-    ("the sum of", "sum({g})"), ("a list of", "[{g}]"), ("the count of", "len([{g}])"), ("a sorted list of", "sorted({g})"),
-    ("the largest of", "max([0, *({g})])"), ("the set of", "set({g})"), ("a reversed list of", "[{g}][::-1]"),
-)  # fmt: skip
+    ("the sum of", "sum({g})"),
+    ("a list of", "[{g}]"),
+    ("the count of", "len([{g}])"),
+    ("a sorted list of", "sorted({g})"),
+    ("the largest of", "max([0, *({g})])"),
+    ("the set of", "set({g})"),
+    ("a reversed list of", "[{g}][::-1]"),
+)
 _SOURCES = (("numbers", "the numbers"), ("items", "the items"), ("table", "the values of the dict"))
 _NAMES = ("solve", "work", "run_list", "compute", "make", "total_up", "get_result", "answer")
 _CASE_COUNT = 3

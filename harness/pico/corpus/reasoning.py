@@ -6,10 +6,13 @@ Options: (A) red (B) green (C) blue ...      The book is blue. So the answer is 
 
 from __future__ import annotations
 
-from random import Random
+from typing import TYPE_CHECKING
 
 from harness.pico.corpus.item import Item
 from harness.pico.corpus.world import article, things
+
+if TYPE_CHECKING:
+    from random import Random
 
 COLOURS = ("red", "blue", "green", "yellow", "purple", "orange")
 _LETTERS = "ABCDEFG"
@@ -23,12 +26,10 @@ def colours(rng: Random) -> Item:
     scene = f"On the table there is {', '.join(seen[:-1])} and {seen[-1]}."
     options = rng.sample(COLOURS, len(COLOURS))
     return _multiple_choice(
-        kind="colours",
-        content=f"{listed} {thing}",
-        scene=scene,
-        question=f"What color is the {thing}?",
+        ("colours", f"{listed} {thing}"),
+        scene=f"{scene} What color is the {thing}?",
         options=options,
-        right=options.index(colour),
+        right=colour,
         reason=f"The {thing} is {colour}.",
     )
 
@@ -39,7 +40,7 @@ def order(rng: Random) -> Item:
     clues = [f"The {row[0]} is left of the {row[1]}.", f"The {row[1]} is left of the {row[2]}."]
     ends = [f"The {row[0]} is the leftmost.", f"The {row[2]} is the rightmost."]
     pick = rng.randrange(4)
-    told = clues if pick < 2 else [ends[pick - 2], clues[3 - pick]]
+    told = (clues, clues, [ends[0], clues[1]], [ends[1], clues[0]])[pick]
     rng.shuffle(told)
     named = rng.sample(row, 3)
     place = rng.randrange(3)
@@ -47,27 +48,25 @@ def order(rng: Random) -> Item:
     scene = f"There is {article(named[0])}, {article(named[1])} and {article(named[2])} in a row. {' '.join(told)}"
     options = [f"The {noun} is the {where}" for noun in rng.sample(row, 3)]
     return _multiple_choice(
-        kind="order",
-        content=f"{row} {sorted(told)} {place}",
-        scene=scene,
-        question="Which is true?",
+        ("order", f"{row} {sorted(told)} {place}"),
+        scene=f"{scene} Which is true?",
         options=options,
-        right=options.index(f"The {row[place]} is the {where}"),
+        right=f"The {row[place]} is the {where}",
         reason=f"The order is {', '.join(row)}. The {row[place]} is the {where}.",
     )
 
 
-def _multiple_choice(
-    *, kind: str, content: str, scene: str, question: str, options: list[str], right: int, reason: str
-) -> Item:
+def _multiple_choice(identity: tuple[str, str], *, scene: str, options: list[str], right: str, reason: str) -> Item:
+    kind, content = identity
     listed = "\n".join(f"({letter}) {option}" for letter, option in zip(_LETTERS, options, strict=False))
-    user = f"{scene} {question}\nOptions:\n{listed}"
+    user = f"{scene}\nOptions:\n{listed}"
+    target = f"({_LETTERS[options.index(right)]})"
     return Item(
         kind=kind,
         language="en",
         content=content,
         document=f"{scene} {reason}",
         user=user,
-        answer=f"{reason} So the answer is ({_LETTERS[right]}).",
-        record={"input": user, "target": f"({_LETTERS[right]})"},
+        answer=f"{reason} So the answer is {target}.",
+        record={"input": user, "target": target},
     )

@@ -5,10 +5,13 @@ Tom went to the farm and saw a horse. Anna put the map in the box. ...   Where i
 
 from __future__ import annotations
 
-from random import Random
+from typing import TYPE_CHECKING
 
 from harness.pico.corpus.item import Item
 from harness.pico.corpus.world import NAMES, NAMES_ZH, Fact, article, facts
+
+if TYPE_CHECKING:
+    from random import Random
 
 _ANIMALS = tuple(fact for fact in facts() if fact.group == "animal" and fact.relation.name in ("home", "food"))
 _TOOLS = tuple(fact for fact in facts() if fact.group == "tool" and fact.relation.name == "use")
@@ -28,7 +31,7 @@ def english(rng: Random) -> Item:
     ]
     met = f"{rng.choice(_STARTS)} {name} saw {article(animal.thing)}, and {animal.sentence()}."
     story = " ".join([met, *put])
-    question, answer = _ask(rng, name=name, other=other, animal=animal, tools=tools, places=places)
+    question, answer = _ask(rng, names=(name, other), animal=animal, tools=tools, places=places)
     return Item(
         kind="story",
         language="en",
@@ -40,15 +43,15 @@ def english(rng: Random) -> Item:
     )
 
 
-def _ask(rng: Random, *, name: str, other: str, animal: Fact, tools: list[Fact], places: list[str]) -> tuple[str, str]:
+def _ask(rng: Random, *, names: tuple[str, str], animal: Fact, tools: list[Fact], places: list[str]) -> tuple[str, str]:
     which = rng.randrange(2)
-    owner, thing, place = (name, other)[which], tools[which].thing, places[which]
+    owner, thing, place = names[which], tools[which].thing, places[which]
     return rng.choice(
         (
             (f"Where is the {thing}?", f"The {thing} is in the {place}."),
             (f"Who put the {thing} in the {place}?", f"{owner} put the {thing} in the {place}."),
             (f"What did {owner} put in the {place}?", f"{owner} put the {thing} in the {place}."),
-            (f"Which animal did {name} see?", f"{name} saw {article(animal.thing)}."),
+            (f"Which animal did {names[0]} see?", f"{names[0]} saw {article(animal.thing)}."),
         )
     )
 

@@ -1,7 +1,7 @@
 """Endless streams of the corpus: items of one split, as C4 documents or Alpaca instructions.
 
     rules (weights) -> Item -> key -> split ?-> documents()      {text, url, timestamp}
-                                             \\-> instructions()  {instruction, input, output}
+                                             `-> instructions()  {instruction, input, output}
 
 Nothing is stored: the same split and seed give the same stream. A stream never ends and may repeat an item of a small
 kind; no key ever appears in two splits.
@@ -9,11 +9,14 @@ kind; no key ever appears in two splits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from random import Random
+from typing import TYPE_CHECKING
 
-from harness.pico.corpus import arithmetic, boolean, counting, facts, idioms, python_code, reasoning, stories
+from harness.pico.corpus import arithmetic, boolean, counting, facts, idioms, lookup, python_code, reasoning, stories
 from harness.pico.corpus.item import Item, Language, Split, split_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 # The weights put about one fifth of the items in Chinese.
 _RULES: dict[str, tuple[Callable[[Random], Item], int]] = {
@@ -24,10 +27,12 @@ _RULES: dict[str, tuple[Callable[[Random], Item], int]] = {
     "order": (reasoning.order, 6),
     "choice": (facts.choice, 14),
     "truth": (facts.truth, 10),
+    "lookup": (lookup.english, 12),
     "story": (stories.english, 6),
     "function": (python_code.function, 12),
     "snippet": (python_code.snippet, 6),
     "idiom": (idioms.cloze, 14),
+    "lookup_zh": (lookup.chinese, 4),
     "arithmetic_zh": (arithmetic.chinese, 4),
     "facts_zh": (facts.chinese, 4),
     "story_zh": (stories.chinese, 3),

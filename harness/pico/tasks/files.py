@@ -10,10 +10,13 @@ Scored files hold test items only; the train files that the loaders insist on ho
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.pico.corpus import Item, Split, items
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
 BBH_SUBSETS = {
     "boolean_expressions": "boolean",

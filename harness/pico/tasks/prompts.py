@@ -21,6 +21,6 @@ class Prompt(BaseModel):
 
 
 def prompts() -> dict[str, Prompt]:
-    """Task name (`commonsense_qa`, `chid`, `humaneval`, `bbh-freeform`, `bbh-mcq`, `gsm8k`, `truthful_qa`) to prompt."""
+    """Task name (`commonsense_qa`, `chid`, `bbh-freeform`, `bbh-mcq`, ... as in the file) to prompt."""
     text = files("harness.pico.tasks").joinpath("prompts.json").read_text(encoding="utf-8")
     return TypeAdapter(dict[str, Prompt]).validate_json(text)
