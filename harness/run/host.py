@@ -95,7 +95,8 @@ class PluginHost:
             UsageError: it refused what the user asked for.
         """
         limits = limits or self._limits
-        asked, answered, log = folder / "request.json", folder / "response.json", folder / "log.txt"
+        # The worker runs elsewhere, so it is told whole paths; people are shown the short one.
+        asked, answered, log = folder.resolve() / "request.json", folder.resolve() / "response.json", folder / "log.txt"
         Path(request.workdir).mkdir(parents=True, exist_ok=True)
         answered.unlink(missing_ok=True)
         request.write(asked)

@@ -179,7 +179,7 @@ def _summary(outcome: StepOutcome, before: int) -> str:
     if outcome.step.stage == "compress":
         return f"{millions(before)} -> {millions(outcome.parameter_count)} parameters"
     tokens = sum(entry.token_count for entry in outcome.ledger.entries)
-    losses = [outcome.notes.get(name) for name in ("first_loss", "last_loss")]
+    losses = [outcome.notes.get(name) for name in ("loss_first", "loss_last")]
     marks = zip((", loss", " ->"), losses, strict=True)
     trend = "".join(f"{mark} {value:.3f}" for mark, value in marks if isinstance(value, float))
     return f"{millions(tokens)} tokens{trend}"
