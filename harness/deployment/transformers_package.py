@@ -1,65 +1,148 @@
-"""The plain package: the stock Hugging Face folder, with a manifest of every file's digest.
+"""A package that stock ``transformers`` loads: the checkpoint's files, as they are, and a manifest.
 
-It runs wherever stock ``transformers`` runs. Nothing is converted, so nothing can differ from what was scored: the
-manifest's digests are those of the checkpoint's own files.
+    checkpoint/ ── hard links, or copies across file systems ──> package/  config.json  *.safetensors  tokenizer*
+                ── headers and settings read, not believed ────>           package.json, last
+
+No torch here. Whether the package computes what the checkpoint computes is ``check``'s to say.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
 
 from harness.checkpoint.checkpoint import files_digest, list_files, read_config
 from harness.checkpoint.shards import read_layout
-from harness.document import Document
+from harness.checkpoint.writer import replace_folder
+from harness.deployment.manifest import MANIFEST_NAME, PackagedFile, PackageManifest
+from harness.errors import CheckpointCorrupt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-MANIFEST = "package.json"
-FORMAT = "transformers"
-
-
-class PackagedFile(Document):
-    """One file of a package."""
-
-    name: str
-    size_bytes: int
-    sha256: str
-
-
-class PackageManifest(Document):
-    """``package.json``: what the package holds and what it was made from."""
-
-    format: str
-    checkpoint_digest: str
-    """Digest of the checkpoint whose files these are."""
-    dtypes: tuple[str, ...]
-    """Safetensors dtypes of the tensors, sorted."""
-    context_tokens: int | None
-    """Positions that the model knows."""
-    files: tuple[PackagedFile, ...]
+TOKENIZER: Final = "tokenizer.json"
+TEMPLATE: Final = "chat_template.jinja"
+MAX_SETTINGS_BYTES: Final = 4 << 20
 
 
 def package(checkpoint: Path, output: Path) -> PackageManifest:
-    """Copy the checkpoint's files to the folder ``output`` and write the manifest last.
+    """Make the folder ``output`` a package of ``checkpoint``, whole or not at all.
+
+    Files are hard links where the file system allows it: a checkpoint's files are never changed in place.
 
     Raises:
-        CheckpointCorrupt: the folder is no whole checkpoint.
+        CheckpointCorrupt: the checkpoint lacks something that a runtime needs, or contradicts itself.
     """
-    files = list_files(checkpoint)
-    layout = read_layout(checkpoint)
-    context = read_config(checkpoint).get("max_position_embeddings")
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
-    for file in files:
-        shutil.copyfile(checkpoint / file.name, output / file.name)
-    manifest = PackageManifest(
-        format=FORMAT,
+    if (checkpoint / MANIFEST_NAME).exists():
+        raise CheckpointCorrupt(f"{checkpoint}: holds a {MANIFEST_NAME}, so it is a package already")
+    manifest = describe(checkpoint)
+    partial = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for file in manifest.files:
+        _place(checkpoint / file.name, partial / file.name)
+    manifest.write(partial / MANIFEST_NAME)
+    replace_folder(output, partial)
+    return manifest
+
+
+def describe(checkpoint: Path) -> PackageManifest:
+    """The manifest of a package of ``checkpoint``; every byte of it is read.
+
+    Raises:
+        CheckpointCorrupt: as ``package``.
+    """
+    config, layout, files = read_config(checkpoint), read_layout(checkpoint), list_files(checkpoint)
+    if not (checkpoint / TOKENIZER).is_file():
+        raise CheckpointCorrupt(f"{checkpoint}: no {TOKENIZER}; a runtime needs the tokenizer beside the weights")
+    vocabulary_count = _positive(checkpoint, config, "vocab_size")
+    return PackageManifest(
+        architecture=_architecture(checkpoint, config),
         checkpoint_digest=files_digest(files),
         dtypes=tuple(sorted({tensor.dtype for tensor in layout.tensors})),
-        context_tokens=context if isinstance(context, int) else None,
+        parameter_count=layout.parameter_count,
+        weights_bytes=sum(tensor.size_bytes for tensor in layout.tensors),
+        vocabulary_count=vocabulary_count,
+        context_tokens=_positive(checkpoint, config, "max_position_embeddings"),
+        stop_ids=_stop_ids(checkpoint, config, vocabulary_count),
+        chat_template=_has_template(checkpoint),
         files=tuple(PackagedFile(name=file.name, size_bytes=file.size_bytes, sha256=file.sha256) for file in files),
     )
-    manifest.write(output / MANIFEST)
+
+
+def read_package(folder: Path) -> PackageManifest:
+    """The manifest of the package ``folder``, after every file was held against it.
+
+    Raises:
+        CheckpointCorrupt: a file is missing, foreign or changed, or the manifest is not one.
+    """
+    try:
+        manifest = PackageManifest.read(folder / MANIFEST_NAME)
+    except (OSError, ValidationError) as error:
+        raise CheckpointCorrupt(f"{folder / MANIFEST_NAME}: is no manifest of a package: {error}") from error
+    stated = {file.name: (file.size_bytes, file.sha256) for file in manifest.files}
+    found = {file.name: (file.size_bytes, file.sha256) for file in list_files(folder) if file.name != MANIFEST_NAME}
+    wrong = sorted(name for name in stated.keys() | found.keys() if stated.get(name) != found.get(name))
+    if wrong:
+        raise CheckpointCorrupt(f"{folder}: missing, foreign or changed since it was packaged: {', '.join(wrong[:5])}")
     return manifest
+
+
+def _place(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)
+
+
+def _architecture(checkpoint: Path, config: Mapping[str, Any]) -> str:
+    match config.get("architectures"):
+        case [str(name)]:
+            return name
+        case found:
+            raise CheckpointCorrupt(f"{checkpoint / 'config.json'}: architectures must name one class, found {found!r}")
+
+
+def _positive(checkpoint: Path, config: Mapping[str, Any], field: str) -> int:
+    value = config.get(field)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise CheckpointCorrupt(f"{checkpoint / 'config.json'}: {field} must be a positive integer, found {value!r}")
+    return value
+
+
+def _stop_ids(checkpoint: Path, config: Mapping[str, Any], vocabulary_count: int) -> tuple[int, ...]:
+    """What ends an answer: the generation settings say, and the configuration where they are silent."""
+    found = _settings(checkpoint / "generation_config.json").get("eos_token_id", config.get("eos_token_id"))
+    ids = found if isinstance(found, list) else [found]
+    wrong = [value for value in ids if not isinstance(value, int) or not 0 <= value < vocabulary_count]
+    if wrong or not ids:
+        raise CheckpointCorrupt(
+            f"{checkpoint}: eos_token_id must be ids within the vocabulary of {vocabulary_count}, found {found!r}"
+        )
+    return tuple(sorted(set(ids)))
+
+
+def _has_template(checkpoint: Path) -> bool:
+    return (checkpoint / TEMPLATE).is_file() or bool(
+        _settings(checkpoint / "tokenizer_config.json").get("chat_template")
+    )
+
+
+def _settings(file: Path) -> Mapping[str, Any]:
+    """An optional JSON object beside the weights; absent is empty."""
+    if not file.is_file():
+        return {}
+    if file.stat().st_size > MAX_SETTINGS_BYTES:
+        raise CheckpointCorrupt(f"{file}: {file.stat().st_size} bytes, at most {MAX_SETTINGS_BYTES} are read")
+    try:
+        settings = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CheckpointCorrupt(f"{file}: cannot be read as JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise CheckpointCorrupt(f"{file}: expected a JSON object, found {type(settings).__name__}")
+    return settings

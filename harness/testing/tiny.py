@@ -30,7 +30,7 @@ CHAT_TEMPLATE: Final = (
 
 
 def write_tiny_checkpoint(architecture: Architecture, folder: Path, *, seed: int = 0) -> Path:
-    """Write a tiny checkpoint into ``folder``, made if absent; the same seed writes the same bytes. Returns ``folder``."""
+    """Write a tiny checkpoint into ``folder``, made if absent, and return ``folder``; the same seed, the same bytes."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -48,7 +48,7 @@ def tiny_config(architecture: Architecture) -> PreTrainedConfig:
     from transformers import LlamaConfig, PhiConfig, Qwen2Config
 
     kind = {"llama": LlamaConfig, "qwen2": Qwen2Config, "phi": PhiConfig}[architecture]
-    return kind(
+    made: PreTrainedConfig = kind(
         vocab_size=len(SPECIAL_TOKENS) + 256,
         hidden_size=64,
         intermediate_size=96,
@@ -62,6 +62,7 @@ def tiny_config(architecture: Architecture) -> PreTrainedConfig:
         bos_token_id=1,
         eos_token_id=2,
     )
+    return made
 
 
 def _write_tokenizer(folder: Path) -> None:
