@@ -1,0 +1,67 @@
+"""Which windows an optimizer step learns from: a pure function of seed and step, so nothing has to be remembered.
+
+pass 0: windows in one random order | pass 1: in another | ...
+        |- step 0 -|- step 1 -|- step 2 -| ...              batch_windows each, over the borders of passes
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.corpora.windows import Windows
+
+IGNORE_INDEX = -100
+"""Label of a token that has no loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Windows as a model takes them."""
+
+    token_ids: torch.Tensor
+    """``[B, T]``, int64."""
+    labels: torch.Tensor
+    """``[B, T]``, int64: the same ids, IGNORE_INDEX where the loss does not count. Not shifted."""
+
+
+def batch_order(step: int, *, window_count: int, batch_windows: int, seed: int) -> NDArray[np.int64]:
+    """Indices of the ``batch_windows`` windows of optimizer step ``step``; every pass takes each window once."""
+    places = np.arange(step * batch_windows, (step + 1) * batch_windows)
+    passes = {number: _permutation(int(number), window_count, seed) for number in np.unique(places // window_count)}
+    return np.array([passes[place // window_count][place % window_count] for place in places], dtype=np.int64)
+
+
+def read_batch(windows: Windows, indices: NDArray[np.int64], device: torch.device) -> Batch:
+    """The windows of ``indices`` on ``device``."""
+    token_ids = torch.from_numpy(windows.token_ids[indices].astype(np.int64))
+    labels = token_ids.clone()
+    if windows.loss_mask is not None:
+        labels[torch.from_numpy(windows.loss_mask[indices] == 0)] = IGNORE_INDEX
+    return Batch(token_ids=token_ids.to(device), labels=labels.to(device))
+
+
+def label_count(windows: Windows, indices: NDArray[np.int64]) -> int:
+    """How many tokens of these windows are predicted and count; the first of each window is never predicted."""
+    if windows.loss_mask is None:
+        return len(indices) * (int(windows.token_ids.shape[1]) - 1)
+    return int(np.count_nonzero(windows.loss_mask[indices][:, 1:]))
+
+
+def derived_seed(*parts: int | str) -> int:
+    """A seed of 63 bits from several parts, well mixed."""
+    text = "/".join(map(str, parts))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def _permutation(pass_number: int, window_count: int, seed: int) -> NDArray[np.int64]:
+    generator = np.random.Generator(np.random.PCG64(derived_seed("order", seed, pass_number)))
+    order: NDArray[np.int64] = generator.permutation(window_count)
+    return order
