@@ -13,7 +13,8 @@ from safetensors.numpy import save_file
 
 from harness.corpora.ledger import LedgerEntry
 from harness.rules.edition import Edition, load_edition
-from harness.submission import bundle as bundles, layout
+from harness.submission import bundle as bundles
+from harness.submission import layout
 from harness.submission.describe import describe_checkpoint
 from harness.submission.mean import mean_scores
 from harness.submission.measurements import (

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from harness.rules.edition import Edition
     from harness.submission.file_record import FileRecord
+    from harness.submission.model_result import ModelResult
     from harness.validation.entry import Entry
 
 _MACHINE_PATH = re.compile(r"(?:file://)?(?:/[^/\s:]+){2,}/?|[A-Za-z]:\\[^\s]+|~/[^\s]+")
@@ -154,13 +155,13 @@ def model_files(entry: Entry, _: Edition) -> Iterator[Finding]:
     """There is one file for each model, and it repeats the manifest."""
     expected = {f"{layout.MODELS}/{model.name}.json": model for model in entry.models}
     for name, model in expected.items():
-        if name not in entry.listing.files or (name in entry.model_files and entry.model_files[name] != model):
-            found = "another result" if name in entry.model_files else "no such file"
+        repeated = entry.model_files.get(name)
+        if name not in entry.listing.files or (repeated is not None and not _same(repeated, model)):
             yield finding(
                 "bundle.model_files",
                 Place(file=show(name)),
                 "the file does not repeat the model's result",
-                found=found,
+                found="no such file" if repeated is None else "another result",
                 allowed="the model's result of submission.json",
             )
     for name in entry.model_files:
@@ -172,6 +173,11 @@ def model_files(entry: Entry, _: Edition) -> Iterator[Finding]:
                 found=name,
                 allowed=", ".join(expected),
             )
+
+
+def _same(one: ModelResult, other: ModelResult) -> bool:
+    """Equal as text: a NaN equals itself, so that only the rule about ranges speaks of it."""
+    return one.model_dump_json() == other.model_dump_json()
 
 
 def folder_name(entry: Entry, _: Edition) -> Iterator[Finding]:
