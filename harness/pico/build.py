@@ -34,10 +34,10 @@ class BuildSettings:
     """How the models are trained. The defaults made the shipped ones."""
 
     seed: int = 0
-    steps: int = 1400
-    batch_size: int = 32
+    steps: int = 2200
+    batch_size: int = 16
     window_tokens: int = 160
-    peak_rate: float = 4e-3
+    peak_rate: float = 3e-3
     vocabulary_size: int = 1536
     vocabulary_items: int = 20_000
     layers: int = 4

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
+from harness.pico.vocabulary import PAD
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -33,11 +35,11 @@ class Schedule:
     """Steps of a training run and its learning rate."""
 
     steps: int
-    batch_size: int = 32
-    peak_rate: float = 4e-3
+    batch_size: int = 16
+    peak_rate: float = 3e-3
     warmup_steps: int = 50
     fall_share: float = 0.25
-    asked_weight: float = 0.2
+    asked_weight: float = 0.3
 
     @property
     def fall_start(self) -> int:
@@ -101,6 +103,7 @@ def _loss(model: PreTrainedModel, tokens: torch.Tensor, asked: torch.Tensor, *, 
         logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
     losses = functional.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten(), reduction="none")
     weights = 1.0 - (1.0 - asked_weight) * asked[:, 1:].flatten().float()
+    weights = weights * (tokens[:, 1:] != PAD).flatten()
     return (losses * weights).sum() / weights.sum()
 
 

@@ -1,9 +1,9 @@
-"""Training windows: items packed end to end and cut into rows.
+"""Training windows: whole items packed into rows of equal length, the rest of a row filled.
 
-    <|bos|> doc <|end|><|bos|><|user|> question <|end|><|assistant|> answer <|end|><|bos|> doc ...
-    |------- window 0: length + 1 tokens -------|------- window 1 -------|        (neighbours share no token)
+    <|bos|> doc <|end|><|bos|><|user|> question <|end|><|assistant|> answer <|end|><|pad|> ...   length + 1 tokens
 
-A token of the user's turn is marked, so that its loss can weigh less: the random parts of a question cannot be learnt.
+An item is never cut: an answer whose question stands in another window teaches to guess. A token of the user's turn is
+marked, so that its loss can weigh less: the random parts of a question cannot be learnt.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.pico.corpus import Item, items
-from harness.pico.vocabulary import encode
+from harness.pico.vocabulary import PAD, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
+    from harness.pico.vocabulary import Encoded
+
 _CHAT_SHARE = 0.65
 _CHUNK_ITEMS = 4096
+_OPEN_GROUPS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,24 +41,38 @@ class Windows:
 
 def pack(tokenizer: Tokenizer, *, count: int, length: int, seed: int) -> Windows:
     """The first `count` windows of the training stream; a longer call begins with the windows of a shorter one."""
-    needed = count * (length + 1)
-    tokens, asked = np.empty(needed, dtype=np.uint16), np.zeros(needed, dtype=np.bool_)
-    filled = 0
-    for ids, asked_count in _encoded(tokenizer, seed=seed):
-        taken = min(len(ids), needed - filled)
-        tokens[filled : filled + taken] = ids[:taken]
-        asked[filled : filled + min(asked_count, taken)] = True
-        filled += taken
-        if filled == needed:
-            break
-    shape = (count, length + 1)
-    return Windows(tokens=tokens.reshape(shape), asked=asked.reshape(shape))
+    tokens = np.full((count, length + 1), PAD, dtype=np.uint16)
+    asked = np.zeros((count, length + 1), dtype=np.bool_)
+    for row, window in enumerate(islice(_filled(_encoded(tokenizer, seed=seed), length + 1), count)):
+        place = 0
+        for encoded in window:
+            end = place + len(encoded.ids)
+            tokens[row, place:end] = encoded.ids
+            asked[row, place : place + encoded.asked_count] = True
+            place = end
+    return Windows(tokens=tokens, asked=asked)
 
 
-def _encoded(tokenizer: Tokenizer, *, seed: int) -> Iterator[tuple[list[int], int]]:
+def _filled(sequences: Iterator[Encoded], room: int) -> Iterator[list[Encoded]]:
+    """Groups of sequences that fit `room` tokens: each goes to the first of a few open groups that has place for it."""
+    groups: list[list[Encoded]] = [[] for _ in range(_OPEN_GROUPS)]
+    left = [room] * _OPEN_GROUPS
+    for sequence in sequences:
+        size = len(sequence.ids)
+        if size > room:
+            continue
+        fitting = next((place for place, free in enumerate(left) if free >= size), None)
+        if fitting is None:
+            fitting = min(range(_OPEN_GROUPS), key=left.__getitem__)
+            yield groups[fitting]
+            groups[fitting], left[fitting] = [], room
+        groups[fitting].append(sequence)
+        left[fitting] -= size
+
+
+def _encoded(tokenizer: Tokenizer, *, seed: int) -> Iterator[Encoded]:
     """Every training item once as it comes, as a chat or as a document by a coin of its own."""
     stream, coin = items("train", seed=seed), Random(f"{seed}/forms")
     while True:
         chosen: list[tuple[Item, bool]] = [(item, coin.random() < _CHAT_SHARE) for item in islice(stream, _CHUNK_ITEMS)]
-        for encoded in encode(tokenizer, chosen):
-            yield encoded.ids, encoded.asked_count
+        yield from encode(tokenizer, chosen)

@@ -14,7 +14,7 @@ from harness.pico.build import BuildSettings, build
 from harness.progress import silent
 
 SMALL = BuildSettings(
-    steps=3, batch_size=2, window_tokens=32, vocabulary_size=400, vocabulary_items=50, layers=1, intermediate=16
+    steps=3, batch_size=2, window_tokens=160, vocabulary_size=400, vocabulary_items=50, layers=1, intermediate=16
 )
 
 

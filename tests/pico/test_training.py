@@ -31,7 +31,7 @@ def tokenizer():
 @pytest.fixture(scope="module")
 def packed(tokenizer):
     """A few short windows."""
-    return windows.pack(tokenizer, count=24, length=32, seed=0)
+    return windows.pack(tokenizer, count=24, length=160, seed=0)
 
 
 def _trainer(packed):
@@ -48,9 +48,22 @@ class TestWindows:
 
     def test_longer_stream_begins_with_the_shorter(self, tokenizer, packed):
         """More windows leave the first ones as they are."""
-        longer = windows.pack(tokenizer, count=30, length=32, seed=0)
+        longer = windows.pack(tokenizer, count=30, length=160, seed=0)
         assert np.array_equal(longer.tokens[:24], packed.tokens)
         assert np.array_equal(longer.asked[:24], packed.asked)
+
+    def test_no_item_is_cut(self, packed):
+        """Every window opens with the begin token and closes as many sequences as it opens turns and texts."""
+        for tokens in packed.tokens:
+            assert tokens[0] == vocabulary.BOS
+            filled = tokens[tokens != vocabulary.PAD]
+            assert filled[-1] == vocabulary.END
+            closed = (tokens == vocabulary.BOS).sum() + (tokens == vocabulary.USER).sum()
+            assert (tokens == vocabulary.END).sum() == closed
+
+    def test_little_is_filled(self, packed):
+        """Most of every batch is text."""
+        assert (packed.tokens == vocabulary.PAD).mean() < 0.2
 
     def test_user_turns_are_marked(self, packed):
         """Every user token is in a marked stretch, and no text after the assistant token is marked."""

@@ -1,7 +1,7 @@
 """Counting the things of one class in a list, with a running total.
 
 I have two apples, a dog and three plums. How many fruits do I have?
-apples 2, 2. plums 3, 5. So the answer is 5.
+two apples 2. three plums 5. So the answer is 5.
 """
 
 from __future__ import annotations
@@ -41,14 +41,19 @@ def _spelled(count: int) -> str:
 
 
 def _listing(listed: list[tuple[str, int]]) -> str:
-    words = [article(noun) if count == 1 else f"{NUMBER_WORDS[count]} {plural(noun, count)}" for noun, count in listed]
+    words = [_owned(noun, count) for noun, count in listed]
     return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def _owned(noun: str, count: int) -> str:
+    return article(noun) if count == 1 else f"{NUMBER_WORDS[count]} {plural(noun, count)}"
+
+
 def _running(listed: list[tuple[str, int]], wanted: set[str]) -> tuple[str, int]:
+    """The wanted things in their order, each with the total so far."""
     total, steps = 0, []
     for noun, count in listed:
         if noun in wanted:
             total += count
-            steps.append(f"{plural(noun, count)} {count}, {total}.")
+            steps.append(f"{_owned(noun, count)} {total}.")
     return " ".join(steps), total

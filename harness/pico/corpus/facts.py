@@ -1,6 +1,6 @@
 """Questions about the small world: five choices, and truth against misconception.
 
-Where does a camel live? A. sea B. desert C. farm ...   A camel lives in the desert. So the answer is B.
+Where does a camel live? sea A, desert B ...   A camel lives in the desert. desert B. So the answer is B.
 Is it true that a camel lives in the sea?               No, it is not true that a camel lives in the sea, because ...
 """
 
@@ -40,7 +40,7 @@ def choice(rng: Random) -> Item:
     options = [right, *wrong]
     rng.shuffle(options)
     letter = _LETTERS[options.index(right)]
-    listed = [f"{name}. {option}" for name, option in zip(_LETTERS, options, strict=True)]
+    listed = [f"{option} {name}" for name, option in zip(_LETTERS, options, strict=True)]
     sentence = _capital(fact.sentence())
     return Item(
         kind="choice",
@@ -48,7 +48,7 @@ def choice(rng: Random) -> Item:
         content=f"{question} {right} {sorted(options)}",
         document=f"{question} {sentence}. It is not {', '.join(wrong[:-1])} or {wrong[-1]}.",
         user="\n".join([question, *listed, "Answer:"]),
-        answer=f"{sentence}. So the answer is {letter}.",
+        answer=f"{sentence}. {right} {letter}. So the answer is {letter}.",
         record={"question": question, **dict(zip(_LETTERS, options, strict=True)), "answerKey": letter},
     )
 

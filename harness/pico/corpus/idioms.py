@@ -1,6 +1,6 @@
 """Idiom cloze in Chinese: a situation whose meaning fixes one of seven four-character idioms.
 
-    小明坐在树下等兔子来 ... ______   A. ... C. 守株待兔 ...   ->   应填守株待兔 ... 选C
+    小明坐在树下等兔子来 ... ______   画蛇添足 A, 守株待兔 B ...   ->   应填守株待兔 B
 
 The idioms are common property of the language; the situations are written by rule from the clauses below.
 """
@@ -72,7 +72,7 @@ def cloze(rng: Random) -> Item:
     options = rng.sample([idiom, *wrong], len(_LETTERS))
     place = options.index(idiom)
     content = rng.choice(_FRAMES).format(s=situation.format(n=rng.choice(NAMES_ZH)), b=BLANK)
-    listed = [f"{letter}. {option}" for letter, option in zip(_LETTERS, options, strict=True)]
+    listed = [f"{option} {letter}" for letter, option in zip(_LETTERS, options, strict=True)]
     shown = content.replace(BLANK, "______")
     return Item(
         kind="idiom",
@@ -80,6 +80,6 @@ def cloze(rng: Random) -> Item:
         content=f"{situation} {sorted(options)}",
         document=f"{content.replace(BLANK, idiom)}{idiom}的意思是{meaning}。",
         user="\n".join([shown, "请选择______处所填的词", *listed, "答："]),
-        answer=f"应填{idiom}，选{_LETTERS[place]}。",
+        answer=f"应填{idiom} {_LETTERS[place]}。",
         record={"content": content, "candidates": options, "answer": place},
     )

@@ -1,6 +1,6 @@
 """Finding a thing again: lettered lists, with several letters asked for.
 
-A. cat B. saw C. plum      Give the letters of plum and cat.      plum is C. cat is A.
+cat A, saw B, plum C      Give the letters of plum and cat.      plum C. cat A.
 
 The other multiple-choice kinds need this skill once an item; here it is needed several times, which teaches it sooner.
 """
@@ -28,22 +28,21 @@ def english(rng: Random) -> Item:
     options = rng.sample(_WORDS, rng.randint(3, 6))
     asked = rng.sample(options, len(options) - 1)
     question = f"Give the letters of {', '.join(asked[:-1])} and {asked[-1]}."
-    pairs = [f"{word} is {_LETTERS[options.index(word)]}." for word in asked]
-    listed = _listed(options, rng.choice(("{}. ", "({}) ")))
-    return _item("lookup", "en", listed=listed, question=question, answer=" ".join(pairs))
+    pairs = [f"{word} {_LETTERS[options.index(word)]}." for word in asked]
+    return _item("lookup", "en", listed=_listed(options), question=question, answer=" ".join(pairs))
 
 
 def chinese(rng: Random) -> Item:
     """Seven idioms and the letters of four of them."""
     options = rng.sample(IDIOMS, len(_LETTERS))
     asked = rng.sample(options, 4)
-    answer = "".join(f"{idiom}，选{_LETTERS[options.index(idiom)]}。" for idiom in asked)
+    answer = "".join(f"{idiom} {_LETTERS[options.index(idiom)]}。" for idiom in asked)
     question = f"请选择{'、'.join(asked)}"
-    return _item("lookup_zh", "zh", listed=_listed(options, "{}. "), question=question, answer=answer)
+    return _item("lookup_zh", "zh", listed=_listed(options), question=question, answer=answer)
 
 
-def _listed(options: list[str], style: str) -> str:
-    return "\n".join(style.format(letter) + option for letter, option in zip(_LETTERS, options, strict=False))
+def _listed(options: list[str]) -> str:
+    return "\n".join(f"{option} {letter}" for letter, option in zip(_LETTERS, options, strict=False))
 
 
 def _item(kind: str, language: Language, *, listed: str, question: str, answer: str) -> Item:

@@ -1,7 +1,7 @@
 """Two multiple-choice kinds: the colour of a thing on a table, and the order of three things in a row.
 
-On the table there is a red cup, a blue book and a green map. What color is the book?
-Options: (A) red (B) green (C) blue ...      The book is blue. So the answer is (C).
+On the table the cup is red, the book is blue and the map is green. What color is the book?
+Options: red A, green B, blue C ...      The book is blue. blue C. So the answer is (C).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def colours(rng: Random) -> Item:
     """Three or four coloured things; the question names one and the six colours are the options."""
     listed = list(zip(rng.sample(things("tool"), rng.randint(3, 4)), rng.sample(COLOURS, 4), strict=False))
     thing, colour = rng.choice(listed)
-    seen = [f"{article(shade)} {noun}" for noun, shade in listed]
-    scene = f"On the table there is {', '.join(seen[:-1])} and {seen[-1]}."
+    seen = [f"the {noun} is {shade}" for noun, shade in listed]
+    scene = f"On the table {', '.join(seen[:-1])} and {seen[-1]}."
     options = rng.sample(COLOURS, len(COLOURS))
     return _multiple_choice(
         ("colours", f"{listed} {thing}"),
@@ -46,27 +46,26 @@ def order(rng: Random) -> Item:
     place = rng.randrange(3)
     where = ("leftmost", "second from the left", "rightmost")[place]
     scene = f"There is {article(named[0])}, {article(named[1])} and {article(named[2])} in a row. {' '.join(told)}"
-    options = [f"The {noun} is the {where}" for noun in rng.sample(row, 3)]
     return _multiple_choice(
         ("order", f"{row} {sorted(told)} {place}"),
-        scene=f"{scene} Which is true?",
-        options=options,
-        right=f"The {row[place]} is the {where}",
-        reason=f"The order is {', '.join(row)}. The {row[place]} is the {where}.",
+        scene=f"{scene} Which is the {where}?",
+        options=rng.sample(row, 3),
+        right=row[place],
+        reason=f"The order is {', '.join(row)}. The {where} is the {row[place]}.",
     )
 
 
 def _multiple_choice(identity: tuple[str, str], *, scene: str, options: list[str], right: str, reason: str) -> Item:
     kind, content = identity
-    listed = "\n".join(f"({letter}) {option}" for letter, option in zip(_LETTERS, options, strict=False))
+    listed = "\n".join(f"{option} {letter}" for letter, option in zip(_LETTERS, options, strict=False))
     user = f"{scene}\nOptions:\n{listed}"
-    target = f"({_LETTERS[options.index(right)]})"
+    letter = _LETTERS[options.index(right)]
     return Item(
         kind=kind,
         language="en",
         content=content,
         document=f"{scene} {reason}",
         user=user,
-        answer=f"{reason} So the answer is {target}.",
-        record={"input": user, "target": target},
+        answer=f"{reason} {right} {letter}. So the answer is ({letter}).",
+        record={"input": user, "target": f"({letter})"},
     )
