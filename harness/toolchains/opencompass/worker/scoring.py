@@ -29,7 +29,7 @@ def score_task(model: Model, loaded: Any, subsets: Sequence[Subset], work_dir: P
         _infer(model, loaded, subset, work_dir, channel)
     task = subsets[0].task
     predictions = [_predictions(model, subset, work_dir) for subset in subsets]
-    _refuse_silence(f"model {model.name}, task {task}", task, [text for texts in predictions for text in texts])
+    _refuse_silence(f"{model.label}, task {task}", task, [text for texts in predictions for text in texts])
     records = [
         _evaluate(model, subset, work_dir) | {"empty_count": sum(not text.strip() for text in texts)}
         for subset, texts in zip(subsets, predictions, strict=True)
@@ -44,7 +44,7 @@ def score_task(model: Model, loaded: Any, subsets: Sequence[Subset], work_dir: P
 
 
 def _infer(model: Model, loaded: Any, subset: Subset, work_dir: Path, channel: Channel) -> None:
-    label, done = f"{model.name} {subset.name}", 0
+    label, done = f"{model.label} {subset.name}", 0
 
     def on_batch(rows: int) -> None:
         nonlocal done
@@ -72,11 +72,11 @@ def _predictions(model: Model, subset: Subset, work_dir: Path) -> list[str]:
     """The model's answers as written; fails unless there is one for every row of the data."""
     path = predictions_path(work_dir, model, subset)
     if not path.is_file():
-        raise Failure(f"model {model.name}, {subset.name}: no predictions were written")
+        raise Failure(f"{model.label}, {subset.name}: no predictions were written")
     rows = json.loads(path.read_text(encoding="utf-8"))
     if len(rows) != subset.item_count:
         raise Failure(
-            f"model {model.name}, {subset.name}: {len(rows)} predictions for {subset.item_count} rows of data"
+            f"{model.label}, {subset.name}: {len(rows)} predictions for {subset.item_count} rows of data"
         )
     return [str(row["prediction"]) for row in rows.values()]
 
@@ -100,11 +100,11 @@ def _evaluate(model: Model, subset: Subset, work_dir: Path) -> Record:
     OpenICLEvalTask(_task(model, subset, work_dir)).run()
     path = work_dir / "results" / model.name / f"{subset.name}.json"
     if not path.is_file():
-        raise Failure(f"model {model.name}, {subset.name}: OpenCompass gave no result")
+        raise Failure(f"{model.label}, {subset.name}: OpenCompass gave no result")
     result = json.loads(path.read_text(encoding="utf-8"))
     return {
         "name": subset.name,
-        "metrics": _metrics(f"model {model.name}, {subset.name}", result, TASK_METRICS[subset.task]),
+        "metrics": _metrics(f"{model.label}, {subset.name}", result, TASK_METRICS[subset.task]),
         "item_count": subset.item_count,
         "config": subset.configuration,
         "version": subset.version,

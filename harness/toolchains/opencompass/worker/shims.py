@@ -65,13 +65,13 @@ def load(model: Model) -> Any:
         model_kwargs={"torch_dtype": model.dtype, "trust_remote_code": False},
         tokenizer_kwargs={"trust_remote_code": False},
     )
-    _check_finite(model.name, loaded)
+    _check_finite(model.label, loaded)
     return loaded
 
 
-def _check_finite(name: str, loaded: Any) -> None:
+def _check_finite(label: str, loaded: Any) -> None:
     token_ids = torch.arange(8, device=loaded.model.device)[None] % loaded.model.config.vocab_size
     with torch.no_grad():
         logits = loaded.model(token_ids).logits
     if not bool(torch.isfinite(logits).all()):
-        raise Failure(f"model {name}: its logits are not finite, so it has no score")
+        raise Failure(f"{label}: its logits are not finite, so it has no score")
