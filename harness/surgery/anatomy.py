@@ -104,7 +104,7 @@ def load(config: Mapping[str, Any]) -> Anatomy:
         UsageError: there is no table for its ``model_type``, or its fields make no shape.
     """
     table = load_table(str(config.get("model_type")))
-    sizes = {name: _size(table, name, axis.size, config) for name, axis in table.axes.items()}
+    sizes = axis_sizes(table, config)
     return Anatomy(table=table, config=config, sizes=sizes, tensors=_tensors(table, config, sizes[LAYER_AXIS]))
 
 
@@ -121,6 +121,11 @@ def load_table(model_type: str) -> AnatomyTable:
         raise UsageError(f"no anatomy for model_type {model_type!r}; there are tables for {', '.join(model_types())}")
     text = (resources.files("harness.surgery") / "tables" / f"{model_type}.toml").read_text()
     return AnatomyTable.model_validate(tomllib.loads(text))
+
+
+def axis_sizes(table: AnatomyTable, config: Mapping[str, Any]) -> dict[str, int]:
+    """Units of every axis; raises ``UsageError`` where the fields of ``config`` make none."""
+    return {name: _size(table, name, axis.size, config) for name, axis in table.axes.items()}
 
 
 def broken_constraint(table: AnatomyTable, config: Mapping[str, Any]) -> ConstraintTable | None:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
-from harness.surgery.anatomy import Anatomy, broken_constraint, load
+from harness.surgery.anatomy import Anatomy, axis_sizes, broken_constraint, load, load_table
 from harness.surgery.expression import evaluate
 from harness.surgery.plan import Plan, keep_all
 
@@ -38,9 +38,9 @@ def resized_config(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[
     Raises:
         UsageError: there is no anatomy for ``config``.
     """
-    anatomy = load(config)
-    remaining = {**anatomy.sizes, **sizes}
-    fields = {field: evaluate(text, remaining) for field, text in anatomy.table.config.items()}
+    table = load_table(str(config.get("model_type")))
+    remaining = {**axis_sizes(table, config), **sizes}
+    fields = {field: evaluate(text, remaining) for field, text in table.config.items()}
     return {**config, **fields}
 
 
@@ -61,4 +61,4 @@ def reduced_config(config: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
 
 def is_stock(config: Mapping[str, Any]) -> bool:
     """Whether the stock class of the architecture takes ``config``; raises ``UsageError`` without an anatomy."""
-    return broken_constraint(load(config).table, config) is None
+    return broken_constraint(load_table(str(config.get("model_type"))), config) is None

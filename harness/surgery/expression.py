@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import operator
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -37,9 +38,14 @@ def evaluate(text: str, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the
         ValueError: ``text`` is no such expression, or cannot be computed from ``values``.
     """
     try:
-        return _value(ast.parse(text, mode="eval").body, values)
+        return _value(_parse(text), values)
     except (SyntaxError, TypeError, ZeroDivisionError) as error:
         raise ValueError(f"{text!r} cannot be computed: {error}") from error
+
+
+@cache
+def _parse(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
 
 
 def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
