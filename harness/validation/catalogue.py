@@ -17,7 +17,7 @@ from harness.rules.finding import Finding, Place, Severity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_SHOWN_CHARACTERS = 160
+MAX_SHOWN_CHARACTERS = 240
 
 
 class Rule(Document):
@@ -61,12 +61,18 @@ def finding(  # noqa: PLR0913 - a finding is these facts, named at the call
     return Finding(
         rule=rule.id,
         severity=severity or rule.severity,
-        place=place,
-        message=message,
+        place=_printable(place),
+        message=show(message),
         found=show(found),
-        allowed=allowed,
+        allowed=show(allowed),
         fix=rule.fix,
     )
+
+
+def _printable(place: Place) -> Place:
+    """The place as it can be shown: names of files, tensors and fields may be a stranger's."""
+    names = {"file": place.file, "tensor": place.tensor, "field": place.field}
+    return place.model_copy(update={key: name if name is None else show(name) for key, name in names.items()})
 
 
 def show(value: object) -> str:

@@ -70,8 +70,8 @@ def _schema_findings(name: str, model: type[Document], error: ValidationError) -
     return tuple(
         finding(
             "bundle.schema",
-            Place(file=name, field=show(".".join(str(part) for part in fault["loc"]))),
-            f"no {model.__name__}: {show(fault['msg']).lower()}",
+            Place(file=name, field=".".join(str(part) for part in fault["loc"])),
+            f"no {model.__name__}: {fault['msg'].lower()}",
             found=_brief(fault["input"]),
             allowed=f"the form of {model.__name__}",
         )
@@ -85,11 +85,9 @@ def _brief(value: object) -> str:
 
 
 def _unreadable(name: str, error: Unreadable) -> Finding:
-    return finding(
-        "bundle.schema", Place(file=show(name)), f"the file {error}", found=str(error), allowed="a plain file"
-    )
+    return finding("bundle.schema", Place(file=name), f"the file {error}", found=str(error), allowed="a plain file")
 
 
 def _not_text(name: str, error: strict_json.NotJson, allowed: str) -> Finding:
-    place = Place(file=show(name), byte_offset=error.byte_offset, field=show(error.field) if error.field else None)
-    return finding("bundle.schema", place, f"the file {show(str(error))}", found=str(error), allowed=allowed)
+    place = Place(file=name, byte_offset=error.byte_offset, field=error.field)
+    return finding("bundle.schema", place, f"the file {error}", found=str(error), allowed=allowed)

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 64
 """Deeper than any record of ours, far from where recursion ends."""
+MAX_CONTAINERS = 100_000
+MAX_VALUES = 1_000_000
+"""Counted as brackets and commas, wherever they stand: what a value costs in memory is bounded before it is parsed."""
 
 
 class NotJson(Exception):
@@ -29,6 +32,7 @@ def parse(content: bytes) -> JsonValue:
         NotJson: with the byte offset or the key, where there is one.
     """
     text = decode(content)
+    _check_count(text)
     try:
         value: JsonValue = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -48,6 +52,13 @@ def decode(content: bytes) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise NotJson(f"is not UTF-8: {error.reason}", byte_offset=error.start) from error
+
+
+def _check_count(text: str) -> None:
+    """Refuse a text whose value would be out of proportion to its length."""
+    containers = text.count("[") + text.count("{")
+    if containers > MAX_CONTAINERS or text.count(",") > MAX_VALUES:
+        raise NotJson(f"holds more than {MAX_CONTAINERS} lists and objects, or {MAX_VALUES} values")
 
 
 def _check_depth(value: JsonValue) -> None:

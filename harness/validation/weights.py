@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from harness.checkpoint import checkpoint, shards
 from harness.checkpoint.checkpoint import CheckpointFile, files_digest, sha256_of
-from harness.validation.catalogue import show
 from harness.validation.listing import Listing, list_folder, stays_inside
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Weights:
 
     def file(self, name: str) -> str:
         """How findings call its file ``name``: ``<model>.<role>/<name>``, wherever the folder stands."""
-        return show(f"{self.model}.{self.role}/{name}".rstrip("/"))
+        return f"{self.model}.{self.role}/{name}".rstrip("/")
 
 
 def read_layout(weights: Weights) -> Layout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.rules.finding import Severity
-from harness.validation.catalogue import rules, show
+from harness.validation.catalogue import MAX_SHOWN_CHARACTERS, rules, show
 from harness.validation.run import CHECKS, validate
 from tests.validation.violations import VIOLATIONS
 
@@ -97,5 +97,5 @@ class TestShow:
         """Whatever a stranger wrote, a finding shows one short printable line."""
         shown = show("\x1b[31m\n" + "x" * 1000 + "\ud800")
         assert shown.isprintable()
-        assert len(shown) <= 160
+        assert len(shown) <= MAX_SHOWN_CHARACTERS
         shown.encode()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.rules.finding import Finding, Place
 from harness.submission import layout
 from harness.submission.naming import is_folder_name
-from harness.validation.catalogue import finding, show
+from harness.validation.catalogue import finding
 from harness.validation.check import Check
 from harness.validation.listing import MAX_DEPTH, MAX_FILES, Unreadable, read_plain
 from harness.validation.record import MAX_FILE_BYTES, read_json
@@ -49,7 +49,7 @@ def unexpected_file(entry: Entry, _: Edition) -> Iterator[Finding]:
         if not layout.is_bundle_file(name):
             yield finding(
                 "bundle.unexpected_file",
-                Place(file=show(name)),
+                Place(file=name),
                 "the file is no part of a bundle",
                 found=name,
                 allowed="the files that README.md lists",
@@ -61,7 +61,7 @@ def link(entry: Entry, _: Edition) -> Iterator[Finding]:
     for name in entry.listing.links:
         yield finding(
             "bundle.link",
-            Place(file=show(name)),
+            Place(file=name),
             "the name stands for a link or a device; it was not followed",
             found="neither a plain file nor a folder",
             allowed="plain files and folders",
@@ -74,7 +74,7 @@ def file_name(entry: Entry, _: Edition) -> Iterator[Finding]:
         if not name.isprintable():
             yield finding(
                 "bundle.file_name",
-                Place(file=show(name)),
+                Place(file=name),
                 "the name holds characters that cannot be printed",
                 found=name,
                 allowed="printable UTF-8",
@@ -95,7 +95,7 @@ def too_large(entry: Entry, _: Edition) -> Iterator[Finding]:
         if size_bytes > MAX_FILE_BYTES:
             yield finding(
                 "bundle.too_large",
-                Place(file=show(name)),
+                Place(file=name),
                 "the file is larger than a record's file can be",
                 found=f"{size_bytes} bytes",
                 allowed=f"at most {MAX_FILE_BYTES} bytes",
@@ -159,7 +159,7 @@ def model_files(entry: Entry, _: Edition) -> Iterator[Finding]:
         if name not in entry.listing.files or (repeated is not None and not _same(repeated, model)):
             yield finding(
                 "bundle.model_files",
-                Place(file=show(name)),
+                Place(file=name),
                 "the file does not repeat the model's result",
                 found="no such file" if repeated is None else "another result",
                 allowed="the model's result of submission.json",
@@ -193,7 +193,7 @@ def folder_name(entry: Entry, _: Edition) -> Iterator[Finding]:
             place,
             "the id is not made of date, team and plugin",
             found=submission.id,
-            allowed=show(expected),
+            allowed=expected,
         )
     elif entry.name != submission.id:
         yield finding(
@@ -214,7 +214,7 @@ def machine_path(entry: Entry, _: Edition) -> Iterator[Finding]:
         for field, text in _texts(value):
             yield finding(
                 "bundle.machine_path",
-                Place(file=name, field=show(field)),
+                Place(file=name, field=field),
                 "the value is a path of a machine",
                 found=text,
                 allowed="names, and paths relative to the bundle",
