@@ -11,6 +11,7 @@ from harness import Forecast, StepResult
 from harness.checkpoint.reader import CheckpointReader, open_checkpoint
 from harness.methods.importance import magnitude
 from harness.methods.selection import Widths, WidthSearch, keep_top, solve_budget
+from harness.progress import silent
 from harness.surgery import anatomy as anatomies
 from harness.surgery.apply import apply
 from harness.surgery.count import is_stock, parameter_count, resized_config
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness import CompressRequest
+    from harness.progress import Progress
     from harness.surgery.anatomy import Anatomy
     from harness.surgery.plan import Plan
     from harness_baseline_l1.options import BaselineOptions, PruneStep
@@ -30,7 +32,7 @@ MLP_AXIS = "intermediate"
 
 def solve(config: Mapping[str, Any], step: PruneStep, parameter_budget: int) -> Widths:
     """The widths that the budget leaves; raises ``BudgetUnreachable``."""
-    sizes = anatomies.load(config).sizes
+    sizes = axis_sizes(config)
 
     def resized(widths: Widths) -> dict[str, Any]:
         return resized_config(config, {KV_AXIS: widths.kv_groups, MLP_AXIS: widths.intermediate})
@@ -50,7 +52,7 @@ def forecast(config: Mapping[str, Any], step: PruneStep, parameter_budget: int) 
     """What ``prune`` will make of a model with this configuration."""
     widths = solve(config, step, parameter_budget)
     after = resized_config(config, {KV_AXIS: widths.kv_groups, MLP_AXIS: widths.intermediate})
-    return Forecast(config=after, parameter_count=parameter_count(after), notes=_notes(widths))
+    return Forecast(config=after, parameter_count=parameter_count(after), notes=_notes(config, widths))
 
 
 def prune(request: CompressRequest[BaselineOptions, PruneStep]) -> StepResult:
@@ -59,24 +61,39 @@ def prune(request: CompressRequest[BaselineOptions, PruneStep]) -> StepResult:
     widths = solve(config, request.step, request.parameter_budget)
     anatomy = anatomies.load(config)
     with open_checkpoint(request.student.path) as reader:
-        plan = make_plan(reader, anatomy, widths, request.step)
+        plan = make_plan(reader, anatomy, widths, request.step, request.progress)
     plan.write(request.workdir / "plan.json")
     output = apply(request.student.path, plan, request.workdir / "pruned", request.progress)
-    return StepResult(checkpoint=output, notes=_notes(widths))
+    return StepResult(checkpoint=output, notes=_notes(config, widths))
 
 
-def make_plan(reader: CheckpointReader, anatomy: Anatomy, widths: Widths, step: PruneStep) -> Plan:
+def make_plan(
+    reader: CheckpointReader, anatomy: Anatomy, widths: Widths, step: PruneStep, progress: Progress = silent
+) -> Plan:
     """Which units of each layer stay: those with the largest L1 norm over their coupled tensors."""
-    keep = {
-        axis: [
-            keep_top(magnitude(reader, anatomy, axis, layer, aggregation=step.aggregation), count).tolist()
-            for layer in range(anatomy.layer_count)
-        ]
-        for axis, count in ((KV_AXIS, widths.kv_groups), (MLP_AXIS, widths.intermediate))
-        if count < anatomy.sizes[axis]
-    }
+    counts = {KV_AXIS: widths.kv_groups, MLP_AXIS: widths.intermediate}
+    cut = {axis: count for axis, count in counts.items() if count < anatomy.sizes[axis]}
+    keep: dict[str, list[list[int]]] = {axis: [] for axis in cut}
+    for layer in range(anatomy.layer_count):
+        progress("scoring", layer, anatomy.layer_count, "L1 norm")
+        for axis, count in cut.items():
+            scores = magnitude(reader, anatomy, axis, layer, aggregation=step.aggregation)
+            keep[axis].append(keep_top(scores, count).tolist())
+    progress("scoring", anatomy.layer_count, anatomy.layer_count)
     return plan_of(anatomy, keep)
 
 
-def _notes(widths: Widths) -> dict[str, int]:
-    return {"kv_groups": widths.kv_groups, "intermediate_size": widths.intermediate}
+def axis_sizes(config: Mapping[str, Any]) -> dict[str, int]:
+    """Units of every axis of the model that ``config`` describes; raises ``UsageError`` without an anatomy."""
+    return anatomies.axis_sizes(anatomies.load_table(str(config.get("model_type"))), config)
+
+
+def _notes(config: Mapping[str, Any], widths: Widths) -> dict[str, int]:
+    """Widths after and before."""
+    before = axis_sizes(config)
+    return {
+        "kv_groups": widths.kv_groups,
+        "kv_groups_before": before[KV_AXIS],
+        "intermediate_size": widths.intermediate,
+        "intermediate_size_before": before[MLP_AXIS],
+    }

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from harness.corpora.windows import Windows
     from harness_baseline_l1.options import BaselineOptions, RecoveryStep
 
+STATE_EVERY_S = 10.0
+"""Seconds of work that a kill may cost."""
+
 
 def recover(request: TrainRequest[BaselineOptions, RecoveryStep]) -> StepResult:
     """Train the student; what an earlier, killed try left in the workdir is gone on from, to the same bytes."""
@@ -34,9 +37,9 @@ def recover(request: TrainRequest[BaselineOptions, RecoveryStep]) -> StepResult:
         warmup_count=round(step.warmup_fraction * step.optimizer_steps),
         weight_decay=step.weight_decay,
         compute=step.compute,
-        checkpoint_every_s=10.0,
+        checkpoint_every_s=STATE_EVERY_S,
     )
-    adapted = _adapted(model, request) if isinstance(step, LoraStep) else None
+    adapted = _adapted(model, step, request.seed) if isinstance(step, LoraStep) else None
     history = train(
         adapted or model,
         windows,
@@ -52,10 +55,9 @@ def recover(request: TrainRequest[BaselineOptions, RecoveryStep]) -> StepResult:
     return StepResult(checkpoint=output, notes=history.summary())
 
 
-def _adapted(model: PreTrainedModel, request: TrainRequest[BaselineOptions, LoraStep]) -> PeftModel:
-    step = request.step
+def _adapted(model: PreTrainedModel, step: LoraStep, seed: int) -> PeftModel:
     settings = lora.LoraSettings(rank=step.rank, alpha=step.alpha, dropout=step.dropout)
-    return lora.attach(model, settings, seed=request.seed)
+    return lora.attach(model, settings, seed=seed)
 
 
 def _windows(request: TrainRequest[BaselineOptions, RecoveryStep]) -> Windows:
