@@ -114,6 +114,10 @@ def _imbalance(search: WidthSearch, widths: Widths) -> float:
     return math.fabs(widths.kv_groups / search.base.kv_groups - widths.intermediate / search.base.intermediate)
 
 
+def _other_axis(search: WidthSearch) -> str:
+    return "" if search.cut_kv_groups and search.cut_intermediate else ", or cut the other axis as well"
+
+
 def _unreachable(search: WidthSearch, budget: int) -> str:
     smallest = [pairs[0] for groups in _group_counts(search) if (pairs := _candidates(search, groups))]
     if not smallest:
@@ -121,5 +125,5 @@ def _unreachable(search: WidthSearch, budget: int) -> str:
     least = min(smallest, key=search.count)
     return (
         f"the parameter budget of {budget:,} cannot be reached: the smallest legal shape has {search.count(least):,} "
-        f"({least.kv_groups} KV groups, intermediate size {least.intermediate}); raise the budget or cut more axes"
+        f"({least.kv_groups} KV groups, intermediate size {least.intermediate}); raise the budget{_other_axis(search)}"
     )
