@@ -3,8 +3,9 @@
     DoorSettings (allowed rules, local copies, seed) -> DataDoor.open("c4") -> Sample, Sample, ...
                                                           -> DataDoor.ledger(): rows, counts, digest
 
-Training never meets held-out text. A data set that is published with a validation split keeps it; of any other one row
-in 32 is validation, chosen by the text itself (``rows.is_held_out``).
+Training and validation never share a row. A data set that is published with a validation split keeps it, the embedded
+corpus parts its items by their content, and of anything else one row in 32 is validation, chosen by the text itself
+(``rows.is_held_out``), so that no text is on both sides.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ otherwise ....................................... HubSource        the commit th
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from harness.corpora.local import LocalSource
@@ -50,9 +51,7 @@ class EmbeddedSource:
     origin: Literal["embedded"] = "embedded"
 
     def __init__(self, rule: DataRule, seed: int) -> None:
-        from harness import __version__
-
-        self.revision = f"edge-llm-harness-{__version__}/seed-{seed}"
+        self.revision = f"edge-llm-harness-{metadata.version('edge-llm-harness')}/seed-{seed}"
         self._schema = rule.data_schema
         self._seed = seed
 

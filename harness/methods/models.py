@@ -43,6 +43,7 @@ def load(path: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu")
     Raises:
         CheckpointCorrupt: no stock class fits, or tensors are missing, unknown or of another shape.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     loaded: tuple[PreTrainedModel, dict[str, Any]]
@@ -55,7 +56,7 @@ def load(path: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu")
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise CheckpointCorrupt(f"{path}: transformers cannot load it as a causal language model: {error}") from error
     model, report = loaded
     wrong = {kind: sorted(map(str, names)) for kind, names in report.items() if names}
