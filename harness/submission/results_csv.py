@@ -72,13 +72,13 @@ def cell(value: float | None) -> str:
 
 
 def parse(text: str) -> ResultsTable:
-    """The table in ``text``, cells stripped, blank lines dropped; nothing is judged.
+    """The table in ``text``, cells stripped, blank lines dropped, empty cells kept; nothing is judged.
 
     Raises:
         csv.Error: a field is longer than the csv module reads.
     """
     lines = [tuple(field.strip() for field in line) for line in csv.reader(io.StringIO(text, newline=""))]
-    filled = [line for line in lines if any(line)]
+    filled = [line for line in lines if len(line) > 1 or any(line)]
     return ResultsTable(columns=filled[0] if filled else (), rows=tuple(filled[1:]))
 
 
