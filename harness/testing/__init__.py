@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.corpora.door import DataDoor
+    from harness.testing.conducting import Conducted
 
 __all__ = [
     "ARCHITECTURES",
     "Architecture",
     "PluginConformance",
     "fake_door",
+    "finished_recipes",
     "tiny_checkpoint",
     "tiny_checkpoints",
     "write_tiny_checkpoint",
@@ -45,6 +47,12 @@ def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Mapping[Archit
 def tiny_checkpoint(request: pytest.FixtureRequest, tiny_checkpoints: Mapping[Architecture, Path]) -> Path:
     """The folder of a tiny checkpoint; a test that asks for it runs once for each architecture."""
     return tiny_checkpoints[request.param]
+
+
+@pytest.fixture(scope="session")
+def finished_recipes() -> dict[tuple[type, Architecture], Conducted]:
+    """What ``PluginConformance`` has carried out in this session, so that each of its tests looks at the same."""
+    return {}
 
 
 @pytest.fixture

@@ -47,20 +47,23 @@ class PluginConformance:
     parameter_fraction: ClassVar[float] = PARAMETER_FRACTION
     """Budget of the result, as a share of the tiny checkpoint's parameters."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def conducted(
-        self, tmp_path_factory: pytest.TempPathFactory, tiny_checkpoints: Mapping[Architecture, Path]
+        self,
+        finished_recipes: dict[tuple[type, Architecture], Conducted],
+        tmp_path_factory: pytest.TempPathFactory,
+        tiny_checkpoints: Mapping[Architecture, Path],
     ) -> Callable[[Architecture], Conducted]:
         """Carry the recipe out on one architecture; the first time it is asked for, later the same again."""
-        finished: dict[Architecture, Conducted] = {}
 
         def conduct_once(architecture: Architecture) -> Conducted:
+            key = (type(self), architecture)
             if architecture not in self.architectures:
                 pytest.skip(f"{self.plugin} is not made for {architecture}")
-            if architecture not in finished:
+            if key not in finished_recipes:
                 folder = tmp_path_factory.mktemp(architecture)
-                finished[architecture] = self._conduct(tiny_checkpoints[architecture], folder)
-            return finished[architecture]
+                finished_recipes[key] = self._conduct(tiny_checkpoints[architecture], folder)
+            return finished_recipes[key]
 
         return conduct_once
 
