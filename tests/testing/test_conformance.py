@@ -102,7 +102,7 @@ class TestPluginConformance:
 
     def test_chance_in_the_bytes(self, rogue, conducted, tmp_path, tiny_checkpoints):
         """A result that is not the same twice does not pass."""
-            base = shutil.copytree(tiny_checkpoints["llama"], tmp_path / "again")
+        base = shutil.copytree(tiny_checkpoints["llama"], tmp_path / "again")
         (tmp_path / "second").mkdir()
         with pytest.raises(AssertionError):
             rogue.test_same_seed_same_digest(conducted, "llama", tmp_path / "second", {"llama": base})
