@@ -1,47 +1,77 @@
-"""The toolchains that there are: what each is for, and the pins that its environment is made from."""
+"""The toolchains that the harness can provision, as data: a name, a folder of package data, two sizes."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from harness.errors import UsageError
 
+PINS = ("requirements.txt", "constraints.txt")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolchain:
-    """An engine with an environment of its own."""
+    """An engine that cannot share the harness's environment."""
 
     name: str
     purpose: str
+    folder: Path
+    """Holds ``requirements.txt`` (what is asked for), ``constraints.txt`` (what it resolves to) and the worker."""
+    engine: str
+    """The distribution whose version names the engine's."""
+    python_versions: tuple[str, ...]
+    """Minor versions of CPython that every pin has a wheel for, oldest first."""
+    check: tuple[str, ...]
+    """Arguments of the environment's Python that import what the worker imports; run with ``folder`` on its path."""
+    download_bytes: int
+    """To fetch with an empty cache, measured on x86-64 Linux with torch's CPU wheel."""
     disk_bytes: int
-    """Roughly, of the environment; as measured with the CPU build of torch."""
+    """Of the finished environment, likewise."""
 
-    def folder(self) -> Path:
-        """Its pins and its worker, in the package."""
-        return Path(str(resources.files("harness.toolchains") / self.name))
-
+    @property
     def requirements(self) -> Path:
-        """The lock for this Python where there is one, else the pins that every lock was solved from."""
-        lock = self.folder() / f"lock-{sys.version_info.major}.{sys.version_info.minor}.txt"
-        return lock if lock.is_file() else self.folder() / "pins.txt"
+        """The file that an installer is given."""
+        return self.folder / "requirements.txt"
 
     def pins_digest(self) -> str:
-        """SHA-256 of the requirements and of the Python that they are for, hexadecimal."""
-        version = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}\n"
-        return hashlib.sha256(version.encode() + self.requirements().read_bytes()).hexdigest()
+        """SHA-256 of the pinned requirements, hexadecimal."""
+        digest = hashlib.sha256()
+        for name in PINS:
+            path = self.folder / name
+            content = path.read_bytes() if path.is_file() else b""
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+        return digest.hexdigest()
 
 
-OPENCOMPASS = Toolchain(name="opencompass", purpose="scores the tasks: OpenCompass 0.5.4", disk_bytes=1_900_000_000)
-TOOLCHAINS = (OPENCOMPASS,)
+def toolchains() -> tuple[Toolchain, ...]:
+    """All of them, by name."""
+    return (opencompass(),)
 
 
 def toolchain(name: str) -> Toolchain:
-    """The toolchain of that name; raises ``UsageError``."""
-    for found in TOOLCHAINS:
-        if found.name == name:
-            return found
-    raise UsageError(f"no toolchain {name!r}; there are: {', '.join(item.name for item in TOOLCHAINS)}")
+    """The toolchain called ``name``.
+
+    Raises:
+        UsageError: there is none.
+    """
+    known = {toolchain.name: toolchain for toolchain in toolchains()}
+    if name not in known:
+        raise UsageError(f"no toolchain {name!r}; there are: {', '.join(known)}")
+    return known[name]
+
+
+def opencompass() -> Toolchain:
+    """OpenCompass 0.5.4, which scores the six tasks; it needs numpy 1 and datasets 3."""
+    return Toolchain(
+        name="opencompass",
+        purpose="scores the six official tasks",
+        folder=Path(str(resources.files("harness.toolchains") / "opencompass")),
+        engine="opencompass",
+        python_versions=("3.11", "3.12"),
+        check=("-P", "-s", "-m", "worker", "CHECK"),
+        download_bytes=500_000_000,
+        disk_bytes=1_800_000_000,
+    )

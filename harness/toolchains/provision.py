@@ -1,176 +1,181 @@
-"""Make, find and remove the environments of toolchains.
+"""Provision toolchains: find, make, repair, list and remove their environments.
 
-    <cache>/toolchains/<name>-<digest of the pins>/      bin/python ...      ready.json is written last
-
-An environment without ``ready.json`` is half-made: nobody uses it, and ``install`` makes it anew. The folder's name
-holds the digest of the pins, so changed pins are another environment.
+ensure ─> locate ── found ─────────────────────────────> Environment
+             └───── absent, half made, broken ─> install ─┘
+install: lock ─> check what stands ─> (re)make in place ─> import check ─> record last
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import os
 import shutil
-import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-import platformdirs
-from pydantic import ValidationError
-
-from harness.containment import Limits, run_contained
-from harness.document import Document
 from harness.errors import ToolchainFailed
-from harness.toolchains.pip_configuration import pip_settings, uv_environment
+from harness.toolchains.catalogue import toolchains
+from harness.toolchains.environment import (
+    RECORD,
+    Environment,
+    damaged_files,
+    describe,
+    folder_of,
+    read_environment,
+)
+from harness.toolchains.interpreter import python_version
+from harness.toolchains.making import CommandFailed, Making
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from harness.containment import Event
     from harness.toolchains.catalogue import Toolchain
 
-VARIABLE = "HARNESS_TOOLCHAINS"
-READY = "ready.json"
-LIMITS = Limits(time_s=3600, memory_bytes=8 << 30)
-LOG_LINES = 12
+    OnEvent = Callable[[Event], None]
 
-
-class Ready(Document):
-    """``ready.json``: what the environment was made from."""
-
-    name: str
-    pins_digest: str
-    python: str
+STAGES = 3
+"""Install, check, record: what ``done`` of a progress event counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
-    """A toolchain's environment, ready to use."""
+class Listed:
+    """A toolchain and how it stands."""
 
     toolchain: Toolchain
     folder: Path
-
-    @property
-    def python(self) -> Path:
-        """Its interpreter."""
-        return self.folder / "bin" / "python"
-
-
-def toolchains_root() -> Path:
-    """Where environments stand: the user's cache, or the folder that the environment names."""
-    given = os.environ.get(VARIABLE)
-    return Path(given) if given else platformdirs.user_cache_path("edge-llm-harness") / "toolchains"
+    state: Literal["ready", "absent", "broken"]
+    environment: Environment | None
+    size_bytes: int
+    """On disk, files that are linked from a cache counted in full."""
 
 
-def place(toolchain: Toolchain) -> Path:
-    """Where the environment for the present pins belongs."""
-    return toolchains_root() / f"{toolchain.name}-{toolchain.pins_digest()[:12]}"
+def locate(toolchain: Toolchain, root: Path | None = None) -> Environment | None:
+    """The environment of ``toolchain`` if it stands and is whole; quick, makes nothing."""
+    return read_environment(folder_of(toolchain, python_version(toolchain), root))
 
 
-def locate(toolchain: Toolchain) -> Environment | None:
-    """The environment, if it stands whole."""
-    folder = place(toolchain)
-    try:
-        ready = Ready.read(folder / READY)
-    except (OSError, ValidationError):
-        return None
-    whole = ready.pins_digest == toolchain.pins_digest() and (folder / "bin" / "python").exists()
-    return Environment(toolchain=toolchain, folder=folder) if whole else None
-
-
-def ensure(toolchain: Toolchain, on_event: Callable[[Event], None]) -> Environment:
-    """The environment, made first where it does not stand; raises ``ToolchainFailed``."""
-    return locate(toolchain) or install(toolchain, on_event)
-
-
-def install(toolchain: Toolchain, on_event: Callable[[Event], None]) -> Environment:
-    """Make the environment; what stands half-made in its place is replaced, a whole one is kept.
+def ensure(toolchain: Toolchain, *, root: Path | None = None, on_event: OnEvent) -> Environment:
+    """The environment of ``toolchain``, made now if need be.
 
     Raises:
-        ToolchainFailed: neither uv nor pip could make it; the message ends in the log's last lines.
+        ToolchainFailed: it could not be made; the message holds the command to run and the installer's last words.
     """
-    folder = place(toolchain)
+    return locate(toolchain, root) or install(toolchain, root=root, on_event=on_event)
+
+
+def install(toolchain: Toolchain, *, root: Path | None = None, on_event: OnEvent) -> Environment:
+    """Make the environment, or examine the one that stands file by file and remake it where it is broken.
+
+    Safe to run from several processes at once: one makes, the others wait and find it made.
+
+    Raises:
+        ToolchainFailed: as for ``ensure``.
+    """
+    version = python_version(toolchain)
+    folder = folder_of(toolchain, version, root)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        standing = locate(toolchain)
-        if standing is not None:
-            return standing
-        _tell(on_event, toolchain, 0)
-        shutil.rmtree(folder, ignore_errors=True)
-        log = folder.with_suffix(".log")
-        log.unlink(missing_ok=True)
-        if not (_with_uv(toolchain, folder, log) or _with_pip(toolchain, folder, log)):
-            raise ToolchainFailed(
-                f"toolchain {toolchain.name!r} could not be installed in {folder}; with a network, try again with "
-                f"harness toolchain install {toolchain.name}; log: {log}{_tail(log)}"
-            )
-        Ready(name=toolchain.name, pins_digest=toolchain.pins_digest(), python=sys.version.split()[0]).write(
-            folder / READY
-        )
-        _tell(on_event, toolchain, 1)
-    return Environment(toolchain=toolchain, folder=folder)
+
+    def say(remark: str, done: int = 0) -> None:
+        label = f"toolchain {toolchain.name}"
+        on_event({"event": "progress", "label": label, "done": done, "total": STAGES, "detail": remark})
+
+    log = folder.with_name(f"{folder.name}.log")
+    making = Making(toolchain=toolchain, version=version, folder=folder, log=log, say=say)
+    with _locked(folder, say):
+        standing = _sound(making)
+        return standing or _make(making, say)
 
 
-def remove(toolchain: Toolchain) -> bool:
-    """Delete the environment; False where there was none."""
-    folder = place(toolchain)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        stood = folder.is_dir()
-        shutil.rmtree(folder, ignore_errors=True)
-    return stood
-
-
-def _with_uv(toolchain: Toolchain, folder: Path, log: Path) -> bool:
-    import uv
-
-    try:
-        binary = uv.find_uv_bin()
-    except FileNotFoundError:
+def remove(toolchain: Toolchain, root: Path | None = None) -> bool:
+    """Delete the environment; returns whether there was one."""
+    folder = folder_of(toolchain, python_version(toolchain), root)
+    if not folder.exists():
         return False
-    told = uv_environment(pip_settings(), os.environ)
-    requirements = str(toolchain.requirements())
-    return _run([binary, "venv", "--python", sys.executable, str(folder)], log, told) and _run(
-        [binary, "pip", "install", "--python", str(folder / "bin" / "python"), "-r", requirements], log, told
+    with _locked(folder, lambda _remark: None):
+        _clear(folder)
+    folder.with_name(f"{folder.name}.log").unlink(missing_ok=True)
+    return True
+
+
+def listing(root: Path | None = None) -> tuple[Listed, ...]:
+    """Every toolchain of the catalogue, with what stands of it."""
+    return tuple(_listed(toolchain, root) for toolchain in toolchains())
+
+
+def _listed(toolchain: Toolchain, root: Path | None) -> Listed:
+    folder = folder_of(toolchain, python_version(toolchain), root)
+    environment = read_environment(folder)
+    return Listed(
+        toolchain=toolchain,
+        folder=folder,
+        state="ready" if environment else "broken" if folder.exists() else "absent",
+        environment=environment,
+        size_bytes=sum(path.lstat().st_size for path in folder.rglob("*")),
     )
 
 
-def _with_pip(toolchain: Toolchain, folder: Path, log: Path) -> bool:
-    """The slow way, with nothing but what Python brings."""
-    shutil.rmtree(folder, ignore_errors=True)
-    python, requirements = str(folder / "bin" / "python"), str(toolchain.requirements())
-    return _run([sys.executable, "-m", "venv", str(folder)], log, {}) and _run(
-        [python, "-m", "pip", "install", "-r", requirements], log, {}
-    )
+def _sound(making: Making) -> Environment | None:
+    """What stands, if every file is there and the imports work."""
+    environment = read_environment(making.folder)
+    if environment is None or damaged_files(environment):
+        return None
+    try:
+        making.check()
+    except CommandFailed:
+        return None
+    return environment
 
 
-def _run(command: list[str], log: Path, told: dict[str, str]) -> bool:
-    report = run_contained(
-        command,
-        limits=LIMITS,
-        log=log,
-        cwd=log.parent,
-        environment={**os.environ, **told},
-        on_event=lambda _event: None,
-    )
-    return report.exit_code == 0
+def _make(making: Making, say: Callable[[str, int], None]) -> Environment:
+    toolchain = making.toolchain
+    _clear(making.folder)
+    making.log.unlink(missing_ok=True)
+    _check_space(toolchain, making.folder.parent)
+    say(f"about {_size(toolchain.download_bytes)} to fetch, {_size(toolchain.disk_bytes)} in {making.folder}", 0)
+    made_by = making.make()
+    say("importing it for the first time", 1)
+    try:
+        making.check()
+    except CommandFailed as failed:
+        raise ToolchainFailed(
+            f"toolchain {toolchain.name!r} was installed but does not import; run: harness toolchain install "
+            f"{toolchain.name}; log: {making.log}\n{failed}"
+        ) from failed
+    record = describe(making.folder, toolchain, making.version, made_by)
+    record.write(making.folder / RECORD)
+    say(f"ready, {len(record.packages)} packages", STAGES)
+    return Environment(folder=making.folder, record=record)
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with folder.with_suffix(".lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+def _clear(folder: Path) -> None:
+    """Remove the record first: a removal that is interrupted must not leave something that looks whole."""
+    (folder / RECORD).unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _check_space(toolchain: Toolchain, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < toolchain.disk_bytes:
+        raise ToolchainFailed(
+            f"toolchain {toolchain.name!r} needs {_size(toolchain.disk_bytes)} in {folder}, found {_size(free)} free; "
+            "name another folder with HARNESS_TOOLCHAINS"
+        )
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"  # noqa: PLR2004
+
+
+@contextmanager
+def _locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of ``folder``; another process that holds it is waited for."""
+    with folder.with_name(f"{folder.name}.lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process is making it, waiting")
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield
-
-
-def _tell(on_event: Callable[[Event], None], toolchain: Toolchain, done: int) -> None:
-    size = f"about {toolchain.disk_bytes / 1e9:.1f} GB on disk, once"
-    label = f"installing toolchain {toolchain.name} ({size})"
-    on_event({"event": "progress", "label": label, "done": done, "total": 1, "detail": ""})
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.is_file() else []
-    return "".join(f"\n    {line}" for line in lines)

@@ -1,1 +1,3 @@
-"""OpenCompass: its pins, and the worker that runs inside its environment and imports nothing of the harness."""
+"""OpenCompass: its pins, the lock of everything they resolve to, and the worker that runs inside the environment."""
+
+from __future__ import annotations

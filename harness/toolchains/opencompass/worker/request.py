@@ -49,6 +49,9 @@ class Request:
     """The first so many rows of every dataset, and of every BBH subset."""
     seed: int
     threads: int
+    """Of each process."""
+    processes: int
+    """How many models are scored at a time."""
     work_dir: Path
     result: Path
 
@@ -65,6 +68,7 @@ def read_request(path: Path) -> Request:
         limit=raw["limit"],
         seed=raw["seed"],
         threads=raw["threads"],
+        processes=raw["processes"],
         work_dir=Path(raw["work_dir"]),
         result=Path(raw["result"]),
     )

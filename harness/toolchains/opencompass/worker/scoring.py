@@ -1,5 +1,7 @@
 """One model on one subset: infer, count, evaluate, check; and the subsets of a task into one score."""
 
+# ruff: noqa: ANN401 - OpenCompass has no types
+
 from __future__ import annotations
 
 import json
@@ -75,9 +77,7 @@ def _predictions(model: Model, subset: Subset, work_dir: Path) -> list[str]:
         raise Failure(f"{model.label}, {subset.name}: no predictions were written")
     rows = json.loads(path.read_text(encoding="utf-8"))
     if len(rows) != subset.item_count:
-        raise Failure(
-            f"{model.label}, {subset.name}: {len(rows)} predictions for {subset.item_count} rows of data"
-        )
+        raise Failure(f"{model.label}, {subset.name}: {len(rows)} predictions for {subset.item_count} rows of data")
     return [str(row["prediction"]) for row in rows.values()]
 
 

@@ -1,5 +1,7 @@
 """OpenCompass's Hugging Face model classes, made to work with transformers 5 and to say how far they are."""
 
+# ruff: noqa: ANN401 - OpenCompass has no types
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -37,7 +39,7 @@ class _Shim:
 class ChatModel(_Shim, HuggingFacewithChatTemplate):  # type: ignore[misc]
     """Prompts go through the tokenizer's chat template."""
 
-    def _get_potential_stop_words(self, path: str | None) -> list[str]:
+    def _get_potential_stop_words(self, path: str) -> list[str]:
         """As OpenCompass, which stops on an assertion where the generation settings name no end of sequence."""
         from transformers import GenerationConfig
 

@@ -14,13 +14,13 @@ OpenCompass would download a missing file; here a missing file ends the evaluati
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .channel import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 FILES = {
     "commonsense_qa": ("data/commonsenseqa/train_rand_split.jsonl", "data/commonsenseqa/dev_rand_split.jsonl"),

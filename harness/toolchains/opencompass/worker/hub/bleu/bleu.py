@@ -12,13 +12,13 @@ import math
 from collections import Counter
 
 import datasets
-import evaluate
-from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+import evaluate  # type: ignore[import-not-found]
+from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a  # type: ignore[import-not-found]
 
 MAX_ORDER = 4
 
 
-class Bleu(evaluate.Metric):
+class Bleu(evaluate.Metric):  # type: ignore[misc]
     """``compute(predictions, references) -> {"bleu": float, ...}``; a reference is a text or a list of texts."""
 
     def _info(self) -> evaluate.MetricInfo:

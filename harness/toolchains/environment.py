@@ -1,0 +1,132 @@
+"""One environment on disk, named by what it was made from, and trusted only with its record.
+
+<root>/opencompass-3f9c0a1b2c4d/        the digest of pins, Python version and machine
+    bin/python  lib/…                   made in place: an environment cannot be moved
+    environment.json                    the record, written last: without it the rest is half made
+<root>/opencompass-3f9c0a1b2c4d.lock    held while it is made or removed
+<root>/opencompass-3f9c0a1b2c4d.log     what the installer said
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import platformdirs
+from pydantic import Field, ValidationError
+
+from harness.document import Document, digest_of
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from harness.toolchains.catalogue import Toolchain
+
+ROOT_VARIABLE = "HARNESS_TOOLCHAINS"
+RECORD = "environment.json"
+
+Maker = Literal["uv", "pip"]
+
+
+class EnvironmentRecord(Document):
+    """What an environment was made from and what is in it: the last file that is written."""
+
+    toolchain: str
+    pins_digest: str
+    python: str
+    """Minor version of CPython, e.g. ``3.11``."""
+    made_by: Maker
+    packages: dict[str, str] = Field(min_length=1)
+    """Distribution to version, of everything that was installed."""
+    metadata_folders: tuple[str, ...]
+    """The ``*.dist-info`` folders: one that is gone is a package that was torn out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """A provisioned toolchain."""
+
+    folder: Path
+    record: EnvironmentRecord
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that workers run with."""
+        return python_of(self.folder)
+
+
+def default_root() -> Path:
+    """The folder of all environments: ``HARNESS_TOOLCHAINS``, or below the user's cache folder."""
+    named = os.environ.get(ROOT_VARIABLE)
+    return Path(named).expanduser() if named else platformdirs.user_cache_path("edge-llm-harness") / "toolchains"
+
+
+def folder_of(toolchain: Toolchain, python_version: str, root: Path | None) -> Path:
+    """Where the environment of ``toolchain`` stands, whether it does or not."""
+    made_from: JsonValue = [toolchain.pins_digest(), python_version, platform.system(), platform.machine()]
+    # Resolved, because whoever runs its interpreter may stand in another folder.
+    return (root or default_root()).resolve() / f"{toolchain.name}-{digest_of(made_from)[:12]}"
+
+
+def python_of(folder: Path) -> Path:
+    """The interpreter of the environment at ``folder``."""
+    return folder / "bin" / "python"
+
+
+def site_packages(folder: Path) -> Path:
+    """Where the environment at ``folder`` keeps its packages."""
+    return next(iter(sorted(folder.glob("lib/python3*/site-packages"))), folder / "lib")
+
+
+def read_environment(folder: Path) -> Environment | None:
+    """The environment at ``folder``, or None when it is absent, half made or visibly broken (a few file look-ups)."""
+    try:
+        record = EnvironmentRecord.read(folder / RECORD)
+    except (OSError, ValidationError):
+        return None
+    packages = site_packages(folder)
+    whole = python_of(folder).is_file() and all((packages / name).is_dir() for name in record.metadata_folders)
+    return Environment(folder=folder, record=record) if whole else None
+
+
+def describe(folder: Path, toolchain: Toolchain, python_version: str, made_by: Maker) -> EnvironmentRecord:
+    """The record of what was just installed at ``folder``."""
+    found = list(metadata.distributions(path=[str(site_packages(folder))]))
+    return EnvironmentRecord(
+        toolchain=toolchain.name,
+        pins_digest=toolchain.pins_digest(),
+        python=python_version,
+        made_by=made_by,
+        packages=dict(sorted((one.metadata["Name"].lower(), one.version) for one in found)),
+        metadata_folders=tuple(sorted(path.name for path in site_packages(folder).glob("*.dist-info"))),
+    )
+
+
+def damaged_files(environment: Environment) -> list[str]:
+    """Installed files that are gone or have another size than the installer recorded (all of them are looked at)."""
+    packages = site_packages(environment.folder)
+    return [
+        row
+        for name in environment.record.metadata_folders
+        for row, size in _recorded(packages / name / "RECORD")
+        if not _has_size(packages / row, size)
+    ]
+
+
+def _recorded(path: Path) -> list[tuple[str, int]]:
+    if not path.is_file():
+        return [(str(path), 0)]
+    with path.open(newline="", encoding="utf-8") as stream:
+        return [(row[0], int(row[2])) for row in csv.reader(stream) if len(row) == 3 and row[2]]  # noqa: PLR2004
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
