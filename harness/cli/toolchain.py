@@ -20,27 +20,31 @@ def toolchain() -> None:
 @app.command("list")
 def list_toolchains(as_json: JsonFlag = False) -> None:
     """List the toolchains and where they stand."""
-    from harness.toolchains.catalogue import TOOLCHAINS
-    from harness.toolchains.provision import locate, place
+    from harness.toolchains.provision import listing
 
-    found = [(item, locate(item)) for item in TOOLCHAINS]
+    found = listing()
     if as_json:
         print_json(
             [
                 {
-                    "name": item.name,
-                    "purpose": item.purpose,
-                    "pins_digest": item.pins_digest(),
-                    "installed": standing is not None,
-                    "folder": str(place(item)),
+                    "name": item.toolchain.name,
+                    "purpose": item.toolchain.purpose,
+                    "pins_digest": item.toolchain.pins_digest(),
+                    "installed": item.environment is not None,
+                    "folder": str(item.folder),
                 }
-                for item, standing in found
+                for item in found
             ]
         )
         return
     rows = [
-        (item.name, "installed" if standing else "not installed", f"{item.disk_bytes / 1e9:.1f} GB", item.purpose)
-        for item, standing in found
+        (
+            item.toolchain.name,
+            "installed" if item.environment else "not installed",
+            f"{item.toolchain.disk_bytes / 1e9:.1f} GB",
+            item.toolchain.purpose,
+        )
+        for item in found
     ]
     print_table(("toolchain", "state", "disk, about", "purpose"), rows)
 
@@ -53,7 +57,7 @@ def install(name: Name) -> None:
 
     with Watcher(quiet=False) as watcher:
         watcher.started(f"installing {name}")
-        environment = provision.install(catalogue.toolchain(name), watcher.event)
+        environment = provision.install(catalogue.toolchain(name), on_event=watcher.event)
     typer.echo(str(environment.folder))
 
 

@@ -20,7 +20,8 @@ def validate(
     paths: Annotated[list[Path], typer.Argument(help="Bundles.")],
     edition: choices.EditionId = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Folder with the checkpoints that the bundle references.")
+        Path | None,
+        typer.Option(help="Folder with the checkpoints that the bundle references; the workspace's if absent."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -29,6 +30,8 @@ def validate(
     from harness.validation.render import render_text
     from harness.validation.run import validate as check
 
+    here = choices.workspace_here().root / "steps"
+    weights = weights or (here if here.is_dir() else None)
     rules = None if edition is None else load_edition(edition)
     reports = [check(path, rules, weights=weights) for path in paths]
     if as_json:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue, ValidationError
@@ -17,11 +16,12 @@ from harness.document import Document, write_atomically
 from harness.errors import MeasurementFailed
 from harness.pico.tasks import prompts
 from harness.submission.measurements import Evaluation, SubsetScore, TaskScore
-from harness.toolchains.catalogue import OPENCOMPASS
+from harness.toolchains.catalogue import opencompass
 from harness.toolchains.provision import ensure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from harness.checkpoint.checkpoint import Checkpoint
     from harness.containment import ChildReport
@@ -96,7 +96,7 @@ def measure_tasks(request: TasksRequest, surroundings: Surroundings) -> tuple[Ev
         ToolchainFailed: OpenCompass's environment could not be made.
         MeasurementFailed: a task has no score: data missing, a crash, empty answers; with the worker's own words.
     """
-    environment = ensure(OPENCOMPASS, surroundings.on_event)
+    environment = ensure(opencompass(), on_event=surroundings.on_event)
     work_dir = surroundings.work_dir.resolve()
     here, result = work_dir / "cwd", work_dir / "result.json"
     here.mkdir(parents=True, exist_ok=True)
@@ -147,6 +147,7 @@ def _request(request: TasksRequest, work_dir: Path, result: Path, threads: int) 
     models: tuple[dict[str, JsonValue], ...] = tuple(
         {
             "name": _name(model),
+            "label": model.label,
             "path": str(model.checkpoint.path.resolve()),
             "kind": model.kind,
             "max_seq_len": None,
@@ -179,7 +180,7 @@ def _name(model: TaskModel) -> str:
 def _environment(threads: int) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     count = str(threads)
-    return {**kept, "PYTHONPATH": str(OPENCOMPASS.folder()), "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+    return {**kept, "PYTHONPATH": str(opencompass().folder), "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
 
 
 def _read(result: Path, report: ChildReport, failure: str | None, log: Path) -> ResultRecord:

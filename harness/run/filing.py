@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +23,8 @@ from harness.submission.model_result import (
 )
 from harness.submission.naming import folder_name
 from harness.submission.schema import PluginRecord, Submission
+from harness.toolchains.catalogue import opencompass
+from harness.toolchains.provision import locate
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -104,11 +105,14 @@ def bundle_folder(prepared: Prepared, created: dt.date) -> Path:
 
 
 def _location(prepared: Prepared, checkpoint: Checkpoint) -> str | None:
-    """A checkpoint of the workspace, relative to the bundle; one that stands elsewhere is named by its digest alone."""
-    root = prepared.workspace.root.resolve()
-    path = checkpoint.path.resolve()
-    filed = (Path(prepared.settings.out) / prepared.settings.track / "bundle").resolve()
-    return os.path.relpath(path, filed) if path.is_relative_to(root) else None
+    """A checkpoint of the workspace, relative to its steps; one that stands elsewhere is named by its digest alone."""
+    root, path = checkpoints_folder(prepared).resolve(), checkpoint.path.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
+
+
+def checkpoints_folder(prepared: Prepared) -> Path:
+    """The folder of checkpoints that the record's locations are relative to."""
+    return prepared.workspace.root / "steps"
 
 
 def assemble(
@@ -140,6 +144,7 @@ def assemble(
         plugin=code,
         edition=rules,
         platform=platform_record(prepared),
+        toolchains=(toolchain_record(),),
         packages={name: metadata.version(name) for name in (*ENGINES, "pydantic", "pluggy")},
         seeds={"submission": settings.seed},
         digests=_digests(strategies),
@@ -193,6 +198,19 @@ def platform_record(prepared: Prepared) -> provenance.PlatformRecord:
         cpu=_cpu_name(),
         thread_count=prepared.settings.threads,
         device=prepared.settings.device,
+    )
+
+
+def toolchain_record() -> provenance.ToolchainRecord:
+    """The engine that scored the tasks, as it stands."""
+    toolchain = opencompass()
+    environment = locate(toolchain)
+    packages = dict(environment.record.packages) if environment else {}
+    return provenance.ToolchainRecord(
+        name=toolchain.name,
+        version=packages.get(toolchain.engine, "unknown"),
+        pins_digest=toolchain.pins_digest(),
+        packages=packages,
     )
 
 

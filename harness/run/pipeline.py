@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from harness.document import Document
 from harness.errors import UsageError
-from harness.run.filing import assemble, bundle_folder, model_result, story
+from harness.run.filing import assemble, bundle_folder, checkpoints_folder, model_result, story
 from harness.run.finishing import package_of, plugin_findings, plugin_metrics
 from harness.run.measuring import Measuring, Subject
 from harness.run.preparation import Prepared, prepare
@@ -119,7 +119,7 @@ def _file(record: RunRecord, prepared: Prepared, bundle: bundles.Bundle) -> Outc
     """Write the bundle in the run's folder, validate it there, and file it only if no rule is broken."""
     draft = prepared.workspace.root / "runs" / record.run / bundle.submission.id
     bundles.write(bundle, draft)
-    report = validate(draft, prepared.edition, weights=prepared.workspace.root / "steps")
+    report = validate(draft, prepared.edition, weights=checkpoints_folder(prepared))
     report = report.with_findings(plugin_findings(prepared, draft))
     folder = bundle_folder(prepared, record.created)
     if not report.has_errors:

@@ -200,4 +200,4 @@ def checkpoint_parameters(path: Path) -> int:
 
 def reference(checkpoint: Checkpoint) -> CheckpointReference:
     """The checkpoint as a worker is told of it."""
-    return CheckpointReference(path=str(checkpoint.path), digest=checkpoint.digest)
+    return CheckpointReference(path=str(checkpoint.path.resolve()), digest=checkpoint.digest)
