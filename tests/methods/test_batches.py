@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.corpora.windows import Windows
+from harness.methods.batches import IGNORE_INDEX, batch_order, label_count, read_batch
+
+
+class TestBatchOrder:
+    @given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 5))
+    def test_each_pass_takes_every_window_once(self, window_count, batch_windows, seed):
+        """Cut into passes, the batches are permutations of all windows, also across the borders of batches."""
+        sizes = {"window_count": window_count, "batch_windows": batch_windows, "seed": seed}
+        stream = np.concatenate([batch_order(step, **sizes) for step in range(3 * window_count)])
+        passes = stream[: len(stream) // window_count * window_count].reshape(-1, window_count)
+        assert (np.sort(passes, axis=1) == np.arange(window_count)).all()
+
+    def test_follows_the_seed_and_the_pass(self):
+        """Another seed is another order, and so is the next pass."""
+        orders = [batch_order(0, window_count=50, batch_windows=100, seed=seed) for seed in (0, 0, 1)]
+        assert (orders[0] == orders[1]).all()
+        assert (orders[0] != orders[2]).any()
+        assert (orders[0][:50] != orders[0][50:]).any()
+
+
+class TestReadBatch:
+    def test_labels_are_the_ids_where_the_mask_is_set(self):
+        """Masked tokens are ignored, all others are their own labels, and the count leaves the first token out."""
+        token_ids = np.array([[5, 6, 7], [8, 9, 1]], dtype=np.uint16)
+        mask = np.array([[1, 0, 1], [1, 1, 1]], dtype=np.uint8)
+        windows = Windows(token_ids=token_ids, loss_mask=mask, key="k")
+        indices = np.array([1, 0])
+        batch = read_batch(windows, indices, torch.device("cpu"))
+        assert batch.token_ids.tolist() == [[8, 9, 1], [5, 6, 7]]
+        assert batch.labels.tolist() == [[8, 9, 1], [5, IGNORE_INDEX, 7]]
+        assert label_count(windows, indices) == 3
+        assert label_count(Windows(token_ids=token_ids, loss_mask=None, key="k"), indices) == 4
