@@ -1,39 +1,49 @@
 """The edition's tasks, scored by the real OpenCompass in its toolchain's environment. No torch in this process.
 
-models, tasks, data ── request.json ──> worker (one process, all models) ── result.json ──> Evaluation of each
+TasksRequest ── request.json ──> worker, contained, offline, nearly empty environment
+             <── progress ─────    one import, small models side by side
+Evaluation   <── result.json ──    whatever is missing, empty or not finite is a MeasurementFailed, never a score
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import ValidationError
 
-from harness.containment import Event, run_contained
-from harness.document import Document, write_atomically
+from harness.containment import run_contained
 from harness.errors import MeasurementFailed
+from harness.judge.scores import SubsetRecord, TaskRecord, WorkerModel, WorkerRequest, WorkerResult
 from harness.pico.tasks import prompts
 from harness.submission.measurements import Evaluation, SubsetScore, TaskScore
 from harness.toolchains.catalogue import opencompass
 from harness.toolchains.provision import ensure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from harness.checkpoint.checkpoint import Checkpoint
-    from harness.containment import ChildReport
+    from harness.containment import ChildReport, Event
     from harness.judge.measure import Surroundings
     from harness.rules.edition import SuiteName, TaskName, TaskRule
 
 BATCH_SIZE = 64
 MAX_OUT_TOKENS = 1024
 """The competition's; a configuration's own limit wins."""
+SMALL_MODEL_BYTES = 200_000_000
+"""Weights below which a step of decoding is too short for several threads to help."""
+PROCESS_MEMORY_BYTES = 3 << 30
+"""Room for one scoring process of small models; two thirds of it are libraries."""
 LOG_LINES = 12
-KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "TMPDIR")
+KEPT = ("PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
 """What of the environment the worker sees: it executes code that a model wrote, so no secret of the user's."""
+LEFTOVERS = ("cwd", "tmp", "predictions", "results")
+"""OpenCompass takes what stands in these folders for done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,65 +63,42 @@ class TasksRequest:
     suite: SuiteName
     tasks: Mapping[TaskName, TaskRule]
     data: Path
-    """Laid out as OpenCompass looks its data up."""
+    """Laid out as OpenCompass looks its data up (``COMPASS_DATA_CACHE``), with ``truthful_qa/`` inside."""
     limit: int | None
-    """The first so many items of every data set."""
+    """The first so many items of every data set, and of every BBH subset."""
     seed: int
 
 
-class SubsetRecord(Document):
-    """One data set of a task, as the worker reports it."""
-
-    name: str
-    metrics: dict[str, float]
-    item_count: int = Field(gt=0)
-    config: str
-    version: str
-    predictions_path: str
-    empty_count: int
-
-
-class TaskRecord(Document):
-    """One task, as the worker reports it."""
-
-    subsets: tuple[SubsetRecord, ...] = Field(min_length=1)
-    score: float = Field(allow_inf_nan=False)
-    metric: str
-    scale: float
-    item_count: int = Field(gt=0)
-
-
-class ResultRecord(Document):
-    """The worker's result file."""
-
-    versions: dict[str, str]
-    durations_s: dict[str, float]
-    models: dict[str, dict[str, TaskRecord]]
-
-
 def measure_tasks(request: TasksRequest, surroundings: Surroundings) -> tuple[Evaluation, ...]:
-    """Score every model of ``request``, in its order, in one process.
+    """Score every model of ``request``, in its order.
+
+    Predictions, results and the worker's log stay below the work directory.
 
     Raises:
         ToolchainFailed: OpenCompass's environment could not be made.
-        MeasurementFailed: a task has no score: data missing, a crash, empty answers; with the worker's own words.
+        MeasurementFailed: a task has no score (data missing, a crash, a limit, empty answers); with the worker's own
+            words, or the end of its log.
     """
     environment = ensure(opencompass(), on_event=surroundings.on_event)
     work_dir = surroundings.work_dir.resolve()
-    here, result = work_dir / "cwd", work_dir / "result.json"
-    here.mkdir(parents=True, exist_ok=True)
-    write_atomically(work_dir / "request.json", _request(request, work_dir, result, surroundings.threads or 1))
+    _clear(work_dir)
+    asked = _asked(request, surroundings, work_dir)
+    asked.write(work_dir / "request.json")
     inbox = _Inbox(surroundings)
-    report = run_contained(
-        [str(environment.python), "-P", "-s", "-m", "worker", str(work_dir / "request.json")],
-        limits=surroundings.limits,
-        log=work_dir / "log.txt",
-        cwd=here,
-        environment=_environment(surroundings.threads or 1),
-        on_event=inbox,
-    )
-    record = _read(result, report, inbox.failure, work_dir / "log.txt")
-    return tuple(_evaluation(request, model, record) for model in request.models)
+    try:
+        report = run_contained(
+            [str(environment.python), "-P", "-s", "-m", "worker", str(work_dir / "request.json")],
+            limits=surroundings.limits,
+            log=work_dir / "log.txt",
+            cwd=work_dir / "cwd",
+            environment=_environment(asked, surroundings.device, work_dir),
+            on_event=inbox,
+        )
+    finally:
+        shutil.rmtree(work_dir / "cwd", ignore_errors=True)
+        shutil.rmtree(work_dir / "tmp", ignore_errors=True)
+    result = _read(work_dir, report, inbox.failure)
+    return tuple(_evaluation(request, model, result) for model in request.models)
 
 
 class _Inbox:
@@ -122,90 +109,112 @@ class _Inbox:
         self.failure: str | None = None
 
     def __call__(self, event: Event) -> None:
-        if event.get("event") == "failure":
+        if event.get("event") == "failed":
             self.failure = str(event.get("message"))
         else:
             self._on_event(event)
 
 
-class _RequestFile(Document):
-    """What the worker reads."""
-
-    models: tuple[dict[str, JsonValue], ...]
-    suite: str
-    tasks: tuple[str, ...]
-    data_dir: str
-    prompts: dict[str, str]
-    limit: int | None
-    seed: int
-    threads: int
-    work_dir: str
-    result: str
+def _clear(work_dir: Path) -> None:
+    """A work directory in which nothing of an earlier evaluation can be taken for this one's."""
+    for name in LEFTOVERS:
+        shutil.rmtree(work_dir / name, ignore_errors=True)
+    for path in (*work_dir.glob("scores-*.json"), work_dir / "result.json", work_dir / "log.txt"):
+        path.unlink(missing_ok=True)
+    (work_dir / "cwd").mkdir(parents=True)
+    (work_dir / "tmp").mkdir()
 
 
-def _request(request: TasksRequest, work_dir: Path, result: Path, threads: int) -> bytes:
-    models: tuple[dict[str, JsonValue], ...] = tuple(
-        {
-            "name": _name(model),
-            "label": model.label,
-            "path": str(model.checkpoint.path.resolve()),
-            "kind": model.kind,
-            "max_seq_len": None,
-            "max_out_len": MAX_OUT_TOKENS,
-            "batch_size": BATCH_SIZE,
-            "dtype": "float32",
-        }
-        for model in request.models
-    )
-    file = _RequestFile(
-        models=models,
+def _asked(request: TasksRequest, surroundings: Surroundings, work_dir: Path) -> WorkerRequest:
+    processes, threads = _division(request.models, surroundings)
+    turns = {name: prompt.user for name, prompt in prompts().items()} if request.suite == "demo" else {}
+    return WorkerRequest(
+        models=tuple(_asked_model(model, surroundings.device) for model in request.models),
         suite=request.suite,
         tasks=tuple(request.tasks),
-        data_dir=str(request.data),
-        prompts={name: prompt.user for name, prompt in prompts().items()} if request.suite == "demo" else {},
+        data_dir=str(request.data.resolve()),
+        prompts=turns,
         limit=request.limit,
         seed=request.seed,
         threads=threads,
+        processes=processes,
         work_dir=str(work_dir),
-        result=str(result),
+        result=str(work_dir / "result.json"),
     )
-    return file.model_dump_json(indent=2).encode()
+
+
+def _asked_model(model: TaskModel, device: str) -> WorkerModel:
+    return WorkerModel(
+        name=_name(model),
+        label=model.label,
+        path=str(model.checkpoint.path.resolve()),
+        kind=model.kind,
+        max_out_len=MAX_OUT_TOKENS,
+        batch_size=BATCH_SIZE,
+        # FP16 arithmetic is emulated on CPUs; on an accelerator the checkpoint's own precision is used.
+        dtype="float32" if device == "cpu" else "auto",
+    )
 
 
 def _name(model: TaskModel) -> str:
     """What the worker calls a model; distinct for distinct checkpoints."""
-    return f"{model.label.replace(' ', '-')}-{model.checkpoint.digest[:8]}"
+    return f"{re.sub(r'[^A-Za-z0-9._-]', '-', model.label)}-{model.checkpoint.digest[:12]}"
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _division(models: Sequence[TaskModel], surroundings: Surroundings) -> tuple[int, int]:
+    """Processes, and threads of each: small models side by side with a thread each, a large one with all threads."""
+    threads = surroundings.threads or len(os.sched_getaffinity(0))
+    if surroundings.device != "cpu" or any(_weights_bytes(model) > SMALL_MODEL_BYTES for model in models):
+        return 1, threads
+    fitting = surroundings.limits.memory_bytes // PROCESS_MEMORY_BYTES
+    return max(1, min(len(models), threads, fitting)), 1
+
+
+def _weights_bytes(model: TaskModel) -> int:
+    return sum(path.stat().st_size for path in model.checkpoint.path.glob("*.safetensors"))
+
+
+def _environment(asked: WorkerRequest, device: str, work_dir: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    count = str(threads)
-    return {**kept, "PYTHONPATH": str(opencompass().folder), "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+    if device == "cpu":
+        kept["CUDA_VISIBLE_DEVICES"] = ""
+    return kept | {
+        "HOME": str(work_dir / "cwd"),
+        "TMPDIR": str(work_dir / "tmp"),
+        "PYTHONPATH": str(opencompass().folder),
+        "OMP_NUM_THREADS": str(asked.threads),
+        "MKL_NUM_THREADS": str(asked.threads),
+    }
 
 
-def _read(result: Path, report: ChildReport, failure: str | None, log: Path) -> ResultRecord:
+def _read(work_dir: Path, report: ChildReport, failure: str | None) -> WorkerResult:
     if failure is not None:
         raise MeasurementFailed(f"tasks: {failure}")
     if report.stopped_for is not None or report.exit_code != 0:
         cause = f"stopped for {report.stopped_for}" if report.stopped_for else f"ended with {report.exit_code}"
-        lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.is_file() else []
         raise MeasurementFailed(
-            f"tasks: OpenCompass {cause} after {report.duration_s:.0f} s" + "".join(f"\n    {line}" for line in lines)
+            f"tasks: OpenCompass {cause} after {report.duration_s:.0f} s, at most {report.peak_memory_bytes / 1e9:.1f} "
+            f"GB of memory{_log_tail(work_dir / 'log.txt')}"
         )
     try:
-        return ResultRecord.read(result)
+        return WorkerResult.read(work_dir / "result.json")
     except (OSError, ValidationError) as error:
-        raise MeasurementFailed(f"tasks: OpenCompass's worker gave no result that can be read: {error}") from error
+        raise MeasurementFailed(f"tasks: OpenCompass's worker left no result that can be read: {error}") from error
 
 
-def _evaluation(request: TasksRequest, model: TaskModel, record: ResultRecord) -> Evaluation:
-    scores = record.models.get(_name(model), {})
+def _log_tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    return "".join(f"\n    {line}" for line in [line for line in lines if line.strip()][-LOG_LINES:])
+
+
+def _evaluation(request: TasksRequest, model: TaskModel, result: WorkerResult) -> Evaluation:
+    scores = result.models.get(_name(model), {})
     missing = [task for task in request.tasks if task not in scores]
     if missing:
         raise MeasurementFailed(f"tasks: no score of {model.label} for {', '.join(missing)}")
     return Evaluation(
         engine="opencompass",
-        engine_version=record.versions["opencompass"],
+        engine_version=result.versions["opencompass"],
         suite=request.suite,
         item_limit=request.limit,
         tasks=tuple(_score(name, rule, scores[name]) for name, rule in request.tasks.items()),
@@ -226,13 +235,12 @@ def _score(name: str, rule: TaskRule, record: TaskRecord) -> TaskScore:
         scale=record.scale,
         score=record.score,
         item_count=record.item_count,
-        subsets=tuple(
-            SubsetScore(name=subset.name, score=_main(subset, record), item_count=subset.item_count)
-            for subset in record.subsets
-        ),
+        subsets=tuple(_subset_score(subset, record.metric) for subset in record.subsets),
     )
 
 
-def _main(subset: SubsetRecord, record: TaskRecord) -> float:
-    metric = "score" if record.metric == "naive_average" else record.metric
-    return subset.metrics[metric]
+def _subset_score(subset: SubsetRecord, task_metric: str) -> SubsetScore:
+    metric = "score" if task_metric == "naive_average" else task_metric
+    if metric not in subset.metrics:
+        raise MeasurementFailed(f"tasks: {subset.name} has no {metric!r}, found {', '.join(subset.metrics) or 'none'}")
+    return SubsetScore(name=subset.name, score=subset.metrics[metric], item_count=subset.item_count)
