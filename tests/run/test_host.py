@@ -113,7 +113,7 @@ class TestBrokenPlugins:
     )
     def test_is_named_with_its_distribution(self, make_host, recipe, tmp_path, source):
         """A plugin that cannot be loaded is named with the distribution that brought it."""
-        with pytest.raises(PluginBroken, match="'strange' .*dist-strange"):
+        with pytest.raises(PluginBroken, match=r"'strange' .*dist-strange"):
             make_host(source).options(recipe(), tmp_path / "o")
 
     def test_other_interface_version(self, make_host):
@@ -129,7 +129,7 @@ class TestCompress:
     @pytest.mark.parametrize(
         ("body", "error", "message"),
         [
-            ("raise ValueError('of mine')", PluginFailed, "hook 'compress'.*ValueError: of mine"),
+            ("raise ValueError('of mine')", PluginFailed, r"hook 'compress'.*ValueError: of mine"),
             ("return 'a path'", ContractBroken, "returned str, expected StepResult"),
             ("return None", ContractBroken, "returned NoneType, expected StepResult"),
             ("from pathlib import Path\nreturn StepResult(checkpoint=Path('/etc'))", ContractBroken, "inside"),

@@ -16,7 +16,7 @@ from harness.testing.door import embedded_door
 def ask():
     """Build the request for one step, given as a table, on one checkpoint."""
 
-    def build(path, step, workdir, *, fraction=0.6, seed=0, progress=silent):  # noqa: PLR0913
+    def build(path, step, workdir, *, fraction=0.6, seed=0, progress=silent):
         student = Checkpoint.of(path)
         options = BaselineOptions.model_validate({"steps": [step]})
         workdir.mkdir(exist_ok=True)
