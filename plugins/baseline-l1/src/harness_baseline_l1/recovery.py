@@ -26,24 +26,14 @@ STATE_EVERY_S = 10.0
 
 def recover(request: TrainRequest[BaselineOptions, RecoveryStep]) -> StepResult:
     """Train the student; what an earlier, killed try left in the workdir is gone on from, to the same bytes."""
-    step = request.step
     windows = _windows(request)
     model = models.load(request.student.path, device=request.device)
-    settings = TrainingSettings(
-        optimizer_steps=step.optimizer_steps,
-        batch_windows=step.batch_windows,
-        micro_batch_windows=step.micro_batch_windows,
-        learning_rate=step.learning_rate,
-        warmup_count=round(step.warmup_fraction * step.optimizer_steps),
-        weight_decay=step.weight_decay,
-        compute=step.compute,
-        checkpoint_every_s=STATE_EVERY_S,
-    )
+    step = request.step
     adapted = _adapted(model, step, request.seed) if isinstance(step, LoraStep) else None
     history = train(
         adapted or model,
         windows,
-        settings,
+        training_settings(step),
         state=request.workdir / "state",
         device=request.device,
         seed=request.seed,
@@ -53,6 +43,20 @@ def recover(request: TrainRequest[BaselineOptions, RecoveryStep]) -> StepResult:
         model = lora.merge(adapted)
     output = models.save(model, request.workdir / "recovered", like=request.student.path)
     return StepResult(checkpoint=output, notes=history.summary())
+
+
+def training_settings(step: RecoveryStep) -> TrainingSettings:
+    """The step in the words of the shelf."""
+    return TrainingSettings(
+        optimizer_steps=step.optimizer_steps,
+        batch_windows=step.batch_windows,
+        micro_batch_windows=step.micro_batch_windows,
+        learning_rate=step.learning_rate,
+        warmup_count=round(step.warmup_fraction * step.optimizer_steps),
+        weight_decay=step.weight_decay,
+        compute=step.compute,
+        checkpoint_every_s=STATE_EVERY_S,
+    )
 
 
 def _adapted(model: PreTrainedModel, step: LoraStep, seed: int) -> PeftModel:
