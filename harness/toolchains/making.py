@@ -45,6 +45,8 @@ class Making:
     log: Path
     say: Callable[[str], None]
     """Called with a short remark on what is happening."""
+    cached: bool = True
+    """Whether uv may use its cache: an environment shares its files with it, and so its damage."""
 
     def make(self) -> Maker:
         """Fill ``folder``; returns who did.
@@ -76,7 +78,8 @@ class Making:
         python = find_python(self.version) or self.version
         self._run([uv, "venv", "--no-project", "--python", python, str(self.folder)], environment)
         requirements = str(self.toolchain.requirements)
-        self._run([uv, "pip", "install", "--python", str(self.folder), "-r", requirements], environment)
+        cache = [] if self.cached else ["--no-cache"]
+        self._run([uv, "pip", "install", *cache, "--python", str(self.folder), "-r", requirements], environment)
 
     def _with_pip(self, before: CommandFailed) -> None:
         python = find_python(self.version)

@@ -53,15 +53,16 @@ def uv_environment(settings: Mapping[str, str], environment: Mapping[str, str]) 
     told = {"UV_INDEX_STRATEGY": "unsafe-best-match"} | _indexes(settings, environment) | _connection(settings)
     if constraints := settings.get("constraint", "").split():
         told["UV_CONSTRAINT"] = " ".join(_located(path) for path in constraints)
-    return told | dict(environment)
+    # An empty variable is how a script says "not set".
+    return told | {name: value for name, value in environment.items() if value or name not in told}
 
 
 def _indexes(settings: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     told = {}
     # The older names of the same variables, which uv still reads.
-    if "index-url" in settings and "UV_INDEX_URL" not in environment:
+    if "index-url" in settings and not environment.get("UV_INDEX_URL"):
         told["UV_DEFAULT_INDEX"] = settings["index-url"]
-    if "extra-index-url" in settings and "UV_EXTRA_INDEX_URL" not in environment:
+    if "extra-index-url" in settings and not environment.get("UV_EXTRA_INDEX_URL"):
         told["UV_INDEX"] = " ".join(settings["extra-index-url"].split())
     if "find-links" in settings:
         told["UV_FIND_LINKS"] = ",".join(_located(place) for place in settings["find-links"].split())

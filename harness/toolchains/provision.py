@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from harness.errors import ToolchainFailed
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from harness.containment import Event
     from harness.toolchains.catalogue import Toolchain
+    from harness.toolchains.environment import Maker
 
     OnEvent = Callable[[Event], None]
 
@@ -84,8 +85,10 @@ def install(toolchain: Toolchain, *, root: Path | None = None, on_event: OnEvent
     log = folder.with_name(f"{folder.name}.log")
     making = Making(toolchain=toolchain, version=version, folder=folder, log=log, say=say)
     with _locked(folder, say):
-        standing = _sound(making)
-        return standing or _make(making, say)
+        standing = read_environment(folder)
+        if standing is None:
+            return _make(making, say)
+        return standing if _sound(making, standing) else _make(replace(making, cached=False), say)
 
 
 def remove(toolchain: Toolchain, root: Path | None = None) -> bool:
@@ -116,37 +119,46 @@ def _listed(toolchain: Toolchain, root: Path | None) -> Listed:
     )
 
 
-def _sound(making: Making) -> Environment | None:
-    """What stands, if every file is there and the imports work."""
-    environment = read_environment(making.folder)
-    if environment is None or damaged_files(environment):
-        return None
+def _sound(making: Making, environment: Environment) -> bool:
+    """Whether every file is there and the imports work."""
+    if damaged_files(environment):
+        return False
     try:
         making.check()
     except CommandFailed:
-        return None
-    return environment
+        return False
+    return True
 
 
 def _make(making: Making, say: Callable[[str, int], None]) -> Environment:
     toolchain = making.toolchain
-    _clear(making.folder)
     making.log.unlink(missing_ok=True)
+    _clear(making.folder)
     _check_space(toolchain, making.folder.parent)
     say(f"about {_size(toolchain.download_bytes)} to fetch, {_size(toolchain.disk_bytes)} in {making.folder}", 0)
+    made_by = _made_and_importing(making, say)
+    record = describe(making.folder, toolchain, making.version, made_by)
+    record.write(making.folder / RECORD)
+    say(f"ready, {len(record.packages)} packages", STAGES)
+    return Environment(folder=making.folder, record=record)
+
+
+def _made_and_importing(making: Making, say: Callable[[str, int], None]) -> Maker:
+    """Make and import; what does not import is made once more without the cache, where the fault may lie."""
     made_by = making.make()
     say("importing it for the first time", 1)
     try:
         making.check()
     except CommandFailed as failed:
+        if made_by == "uv" and making.cached:
+            say("it does not import, making it anew without uv's cache", 0)
+            _clear(making.folder)
+            return _made_and_importing(replace(making, cached=False), say)
         raise ToolchainFailed(
-            f"toolchain {toolchain.name!r} was installed but does not import; run: harness toolchain install "
-            f"{toolchain.name}; log: {making.log}\n{failed}"
+            f"toolchain {making.toolchain.name!r} was installed but does not import; run: harness toolchain install "
+            f"{making.toolchain.name}; log: {making.log}\n{failed}"
         ) from failed
-    record = describe(making.folder, toolchain, making.version, made_by)
-    record.write(making.folder / RECORD)
-    say(f"ready, {len(record.packages)} packages", STAGES)
-    return Environment(folder=making.folder, record=record)
+    return made_by
 
 
 def _clear(folder: Path) -> None:
