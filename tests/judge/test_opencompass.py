@@ -40,7 +40,7 @@ def write():
 """
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def worker(tmp_path, monkeypatch):
     """Sets what the worker does after the lines above."""
     folder = tmp_path / "toolchain"
@@ -53,7 +53,7 @@ def worker(tmp_path, monkeypatch):
     )
     environment = Environment(folder=tmp_path / "environment", record=record)
     monkeypatch.setattr(opencompass, "opencompass", lambda: replace(real_toolchain(), folder=folder))
-    monkeypatch.setattr(opencompass, "ensure", lambda _toolchain, *, on_event: environment)
+    monkeypatch.setattr(opencompass, "ensure", lambda _toolchain, **_named: environment)
 
     def does(code):
         (folder / "worker" / "__main__.py").write_text(f"{WORKER}\n{code}\n")
@@ -116,12 +116,12 @@ class TestMeasureTasks:
         measure_tasks(request_for(checkpoint), replace(surroundings, on_event=events.append))
         assert [event["label"] for event in events] == ["llama gsm8k"]
 
-    def test_the_worker_reads_what_the_host_wrote(self, worker, checkpoint, surroundings):
+    def test_the_worker_reads_what_the_host_wrote(self, checkpoint, surroundings):
         """Both sides of the file agree on every field, although they share no code."""
         measure_tasks(request_for(checkpoint), surroundings)
         path = surroundings.work_dir / "request.json"
         asked, read = WorkerRequest.read(path), read_request(path)
-        assert {name for name in WorkerRequest.model_fields} == set(read.__slots__)
+        assert set(WorkerRequest.model_fields) == set(read.__slots__)
         assert (read.tasks, read.limit, read.seed) == (asked.tasks, 5, 7)
         assert read.models[0].context() == 256
         assert read.prompts["gsm8k"] == "{question}"
@@ -183,25 +183,25 @@ class TestMeasureTasks:
 
 
 class TestDivision:
-    def asked(self, worker, surroundings, *checkpoints):
+    def asked(self, surroundings, *checkpoints):
         """Processes and threads that the worker is told."""
         measure_tasks(request_for(*checkpoints), surroundings)
         request = WorkerRequest.read(surroundings.work_dir / "request.json")
         return request.processes, request.threads
 
-    def test_small_models_run_side_by_side(self, worker, checkpoint, surroundings):
+    def test_small_models_run_side_by_side(self, checkpoint, surroundings):
         """A thread each, and no more processes than threads or models."""
         others = [replace(checkpoint, digest=letter * 64) for letter in "abc"]
-        assert self.asked(worker, surroundings, *others) == (2, 1)
-        assert self.asked(worker, surroundings, others[0]) == (1, 1)
+        assert self.asked(surroundings, *others) == (2, 1)
+        assert self.asked(surroundings, others[0]) == (1, 1)
 
-    def test_memory_bounds_them(self, worker, checkpoint, surroundings):
+    def test_memory_bounds_them(self, checkpoint, surroundings):
         """Two processes that do not fit are slower than one that does."""
         limited = replace(surroundings, limits=Limits(time_s=30, memory_bytes=4 << 30))
-        assert self.asked(worker, limited, checkpoint, replace(checkpoint, digest="b" * 64)) == (1, 1)
+        assert self.asked(limited, checkpoint, replace(checkpoint, digest="b" * 64)) == (1, 1)
 
-    def test_a_large_model_has_all_threads(self, worker, checkpoint, surroundings):
+    def test_a_large_model_has_all_threads(self, checkpoint, surroundings):
         """Alone."""
         with (checkpoint.path / "model.safetensors").open("wb") as stream:
             os.truncate(stream.fileno(), opencompass.SMALL_MODEL_BYTES + 1)
-        assert self.asked(worker, surroundings, checkpoint, replace(checkpoint, digest="b" * 64)) == (1, 2)
+        assert self.asked(surroundings, checkpoint, replace(checkpoint, digest="b" * 64)) == (1, 2)
