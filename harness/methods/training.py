@@ -234,7 +234,7 @@ class _Run:
 
     def _write(self, folder: Path, history: list[StepRecord]) -> None:
         tensors = gather(self.model, self.optimizer, history)
-        if self.accelerator.is_main_process:
+        if tensors is not None:
             write_state(folder, tensors, key=self.key)
         self.accelerator.wait_for_everyone()
 

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
+    get_optimizer_state_dict,
     get_state_dict,
     set_model_state_dict,
     set_optimizer_state_dict,
@@ -49,10 +50,14 @@ class TrainingState:
     """One entry for each optimizer step done."""
 
 
-def gather(model: nn.Module, optimizer: torch.optim.Optimizer, history: list[StepRecord]) -> dict[str, torch.Tensor]:
-    """The tensors of a state, on the CPU; every process has to call it."""
+def gather(
+    model: nn.Module, optimizer: torch.optim.Optimizer, history: list[StepRecord]
+) -> dict[str, torch.Tensor] | None:
+    """The tensors of a state, on the CPU, in the first process; None in the others, which all have to call it too."""
     gathered: tuple[dict[str, torch.Tensor], Any] = get_state_dict(model, optimizer, options=_GATHER)  # type: ignore[assignment]
     weights, moments = gathered
+    if not weights:
+        return None
     tensors = {f"parameter/{name}": weight for name, weight in _untied(weights).items()}
     for name, slots in moments["state"].items():
         tensors |= {f"optimizer/{name}/{slot}": value for slot, value in slots.items()}
@@ -112,7 +117,7 @@ def restore(state: TrainingState, model: nn.Module, optimizer: torch.optim.Optim
         else:
             parameter, _, slot = rest.rpartition("/")
             moments.setdefault(parameter, {})[slot] = tensor
-    groups = get_state_dict(model, optimizer, options=_GATHER)[1]["param_groups"]
+    groups = get_optimizer_state_dict(model, optimizer)["param_groups"]
     whole: dict[str, Any] = {"state": moments, "param_groups": groups}
     set_model_state_dict(model, weights, options=_SPREAD)
     set_optimizer_state_dict(model, optimizer, whole, options=_SPREAD)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from harness.methods.training import TrainingSettings, train
+from harness.methods.training import TrainingSettings, causal_lm_loss, train
 
 SETTINGS = TrainingSettings(
     optimizer_steps=6, batch_windows=8, micro_batch_windows=2, learning_rate=1e-2, checkpoint_every_steps=2
@@ -23,36 +23,44 @@ def conftest():
     return module
 
 
-def stop_at(step):
-    def progress(label, done, total, detail=""):
-        if done == step:
-            raise KeyboardInterrupt
+def stop_in_every_process(folder, step):
+    """A loss that fails after ``step`` optimizer steps, as a machine that goes down takes all processes with it."""
+    calls = []
 
-    return progress
+    def loss(model, batch):
+        calls.append(None)
+        if len(calls) > step * 2:
+            raise InterruptedError
+        return causal_lm_loss(model, batch)
+
+    try:
+        run(folder, loss)
+    except InterruptedError:
+        return
+    raise AssertionError("the training was to be stopped")
 
 
-def run(folder, steps=()):
-    """Train to the end, stopped after ``steps`` on the way; the weights."""
-    torch.set_num_threads(1)
+def run(folder, loss=causal_lm_loss):
+    """Train to the end, from what stands in ``folder``; the weights."""
     cases = conftest()
-    settings = SETTINGS
-    for _ in range(1):
-        torch.manual_seed(0)
-        model = cases.PairModel()
-        model.dropout.p = 0.0
-        history = train(model, cases.make_windows(), settings, state=folder / "state")
-    weights = {name: weight.detach().clone() for name, weight in model.state_dict().items()}
-    return weights, history
+    torch.manual_seed(0)
+    model = cases.PairModel()
+    model.dropout.p = 0.0
+    train(model, cases.make_windows(), SETTINGS, state=folder / "state", loss=loss)
+    return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
+
+
+def main(target):
+    torch.set_num_threads(1)
+    weights = {"whole": run(target / "whole")}
+    stop_in_every_process(target / "resumed", 3)
+    weights["resumed"] = run(target / "resumed")
+    if torch.distributed.get_rank() == 0:
+        for name, tensors in weights.items():
+            save_file(tensors, target / f"{name}.safetensors")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    first, _ = run(target)
-    # The state of the last step stands: this time it is read by every process instead of trained.
-    again, _ = run(target)
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
-        save_file(first, target / "weights.safetensors")
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+    main(Path(sys.argv[1]))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional
 
 from harness.errors import CheckpointCorrupt, MeasurementFailed
@@ -190,6 +192,22 @@ class TestTrain:
         train(new_model(), windows, SETTINGS, state=tmp_path, progress=lambda *call: calls.append(call))
         assert [call[:3] for call in calls] == [("training", done, 12) for done in range(1, 13)]
         assert all(call[3].startswith("loss ") for call in calls)
+
+
+class TestTorchrun:
+    def test_two_processes_train_as_one(self, new_model, windows, tmp_path):
+        """Under torchrun each process takes its part of the batch; the sum is the same training, and it resumes."""
+        script = Path(__file__).with_name("spread_training.py")
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script, tmp_path]
+        subprocess.run(launch, capture_output=True, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        spread = {name: load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "resumed")}
+        model = new_model()
+        model.dropout.p = 0.0
+        settings = changed(optimizer_steps=6, warmup_count=0, weight_decay=0.0)
+        train(model, windows, settings, state=tmp_path / "one")
+        for name, weight in model.state_dict().items():
+            assert torch.equal(spread["whole"][name], spread["resumed"][name])
+            torch.testing.assert_close(spread["whole"][name], weight, rtol=1e-4, atol=1e-5)
 
 
 class TestCausalLmLoss:
