@@ -14,7 +14,7 @@ DIGESTS = "digests.json"
 
 
 def names() -> tuple[str, ...]:
-    """The names of the embedded models."""
+    """The names of the models that ``harness pico build`` trains; ``shipped_digests`` says which the package holds."""
     return NAMES
 
 
@@ -25,10 +25,12 @@ def path(name: str) -> Path:
         UsageError: there is no such model.
         CheckpointCorrupt: a file is missing or was changed.
     """
-    if name not in NAMES:
-        raise UsageError(f"no embedded model {name!r}; there are: {', '.join(NAMES)}")
+    shipped = shipped_digests()
+    if name not in shipped:
+        made = f"; {name} is not shipped yet: harness pico build --models {name}, then --base" if name in NAMES else ""
+        raise UsageError(f"no embedded model {name!r}; there are: {', '.join(shipped)}{made}")
     folder = models_folder() / name
-    for file, digest in shipped_digests()[name].items():
+    for file, digest in shipped[name].items():
         found = folder / file
         if not found.is_file() or file_digest(found) != digest:
             raise CheckpointCorrupt(f"{found}: not the file that was shipped; reinstall, or run harness pico build")

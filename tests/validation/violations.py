@@ -309,7 +309,13 @@ VIOLATIONS: dict[str, tuple[Violation, ...]] = {
     "data.allowed": (
         sets("ledger.json", "steps.0.entries.0.data", "the-pile"),
         sets("ledger.json", "steps.0.entries.0.hub_id", "somebody/c4"),
-        sets("ledger.json", "steps.0.entries.0.revision", "main"),
+        Violation(
+            lambda made: (
+                made.set("ledger.json", "steps.0.entries.0.origin", "hub"),
+                made.set("ledger.json", "steps.0.entries.0.revision", "main"),
+            ),
+            (place("ledger.json", "steps.0.entries.0.revision"),),
+        ),
     ),
     "data.ledger": (
         Violation(drop("ledger.json", "steps", 0), (place(RECORD, "models.0.steps.1"),)),
