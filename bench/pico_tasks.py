@@ -47,8 +47,10 @@ class Score:
     @property
     def standard_errors_above(self) -> float:
         """How far above chance, in the larger of the standard errors at the accuracy and at chance."""
-        spread = max(p * (1 - p) for p in (self.accuracy, self.chance))
-        return (self.accuracy - self.chance) / math.sqrt(max(spread, 1e-9) / self.item_count)
+        # One right and one wrong answer more keep the error from vanishing where everything is right.
+        observed = (self.right_count + 1) / (self.item_count + 2)
+        spread = max(p * (1 - p) for p in (observed, self.chance))
+        return (self.accuracy - self.chance) / math.sqrt(spread / self.item_count)
 
 
 TASKS: dict[str, tuple[str, ...]] = {
