@@ -45,6 +45,8 @@ class EnvironmentRecord(Document):
     """Distribution to version, of everything that was installed."""
     metadata_folders: tuple[str, ...]
     """The ``*.dist-info`` folders: one that is gone is a package that was torn out."""
+    odd_files: tuple[str, ...] = ()
+    """Files that never had the recorded size: two packages that bring the same file, scripts that pip rewrites."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,22 +99,29 @@ def read_environment(folder: Path) -> Environment | None:
 def describe(folder: Path, toolchain: Toolchain, python_version: str, made_by: Maker) -> EnvironmentRecord:
     """The record of what was just installed at ``folder``."""
     found = list(metadata.distributions(path=[str(site_packages(folder))]))
+    infos = tuple(sorted(path.name for path in site_packages(folder).glob("*.dist-info")))
     return EnvironmentRecord(
         toolchain=toolchain.name,
         pins_digest=toolchain.pins_digest(),
         python=python_version,
         made_by=made_by,
         packages=dict(sorted((one.metadata["Name"].lower(), one.version) for one in found)),
-        metadata_folders=tuple(sorted(path.name for path in site_packages(folder).glob("*.dist-info"))),
+        metadata_folders=infos,
+        odd_files=tuple(_unlike_record(folder, infos)),
     )
 
 
 def damaged_files(environment: Environment) -> list[str]:
     """Installed files that are gone or have another size than the installer recorded (all of them are looked at)."""
-    packages = site_packages(environment.folder)
+    record = environment.record
+    return sorted(set(_unlike_record(environment.folder, record.metadata_folders)) - set(record.odd_files))
+
+
+def _unlike_record(folder: Path, metadata_folders: tuple[str, ...]) -> list[str]:
+    packages = site_packages(folder)
     return [
         row
-        for name in environment.record.metadata_folders
+        for name in metadata_folders
         for row, size in _recorded(packages / name / "RECORD")
         if not _has_size(packages / row, size)
     ]

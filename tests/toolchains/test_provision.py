@@ -13,7 +13,7 @@ import pytest
 from harness.errors import ToolchainFailed, UsageError
 from harness.toolchains import provision
 from harness.toolchains.catalogue import toolchain
-from harness.toolchains.environment import RECORD, default_root, site_packages
+from harness.toolchains.environment import RECORD, damaged_files, default_root, site_packages
 from harness.toolchains.making import CommandFailed, Making, remark_on
 
 
@@ -105,6 +105,7 @@ class TestInstall:
         monkeypatch.setattr(Making, "_with_uv", no_uv)
         environment = provision.install(small, root=root, on_event=ignore)
         assert environment.record.made_by == "pip"
+        assert damaged_files(environment) == []
         assert environment.record.packages["smallengine"] == "1.0"
 
     def test_a_missing_package_is_told_with_the_way_out(self, small, root):
