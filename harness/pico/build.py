@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from queue import Empty, Queue
 from typing import TYPE_CHECKING
 
+from harness.checkpoint.checkpoint import sha256_of
 from harness.pico import catalogue
 
 if TYPE_CHECKING:
@@ -132,4 +133,4 @@ def _drained(messages: Queue[Message]) -> list[Message]:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    return {file.name: catalogue.file_digest(file) for file in sorted(folder.iterdir()) if file.is_file()}
+    return {file.name: sha256_of(file) for file in sorted(folder.iterdir()) if file.is_file()}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from importlib import resources
 from pathlib import Path
 
+from harness.checkpoint.checkpoint import sha256_of
 from harness.errors import CheckpointCorrupt, UsageError
 
 NAMES = ("pico-llama", "pico-qwen2", "pico-phi")
@@ -32,7 +32,7 @@ def path(name: str) -> Path:
     folder = models_folder() / name
     for file, digest in shipped[name].items():
         found = folder / file
-        if not found.is_file() or file_digest(found) != digest:
+        if not found.is_file() or sha256_of(found) != digest:
             raise CheckpointCorrupt(f"{found}: not the file that was shipped; reinstall, or run harness pico build")
     return folder
 
@@ -46,8 +46,3 @@ def shipped_digests() -> dict[str, dict[str, str]]:
     """Model to file name to SHA-256, hexadecimal."""
     digests: dict[str, dict[str, str]] = json.loads((models_folder() / DIGESTS).read_text())
     return digests
-
-
-def file_digest(file: Path) -> str:
-    """SHA-256 of a small file, hexadecimal."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
