@@ -74,5 +74,8 @@ def _encoded(tokenizer: Tokenizer, *, seed: int) -> Iterator[Encoded]:
     """Every training item once as it comes, as a chat or as a document by a coin of its own."""
     stream, coin = items("train", seed=seed), Random(f"{seed}/forms")
     while True:
-        chosen: list[tuple[Item, bool]] = [(item, coin.random() < _CHAT_SHARE) for item in islice(stream, _CHUNK_ITEMS)]
+        chosen: list[tuple[Item, bool]] = [
+            (item, coin.random() < _CHAT_SHARE or not item.has_document_in("train"))
+            for item in islice(stream, _CHUNK_ITEMS)
+        ]
         yield from encode(tokenizer, chosen)

@@ -10,14 +10,13 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from harness.pico.corpus.item import Item
-from harness.pico.corpus.world import Fact, article, facts, values
+from harness.pico.corpus.letters import false_things, false_values, letter_of
+from harness.pico.corpus.world import article, facts, values
 
 if TYPE_CHECKING:
     from random import Random
 
 _FACTS = facts()
-_LETTERS = "ABCDE"
-_CHOICE_COUNT = 5
 _EVEN = 0.5
 
 _OPEN = (
@@ -31,25 +30,25 @@ _OPEN = (
 def choice(rng: Random) -> Item:
     """A five-choice question: the value of a thing, or the thing of a value."""
     fact = rng.choice(_FACTS)
-    if rng.random() < _EVEN and len(_unlike(fact)) >= _CHOICE_COUNT - 1:
-        question = fact.relation.reverse.format(v=fact.value)
-        right, wrong = fact.thing, rng.sample(_unlike(fact), _CHOICE_COUNT - 1)
+    candidates = false_things(fact)
+    if rng.random() < _EVEN and all(candidates.values()):
+        question, right = fact.relation.reverse.format(v=fact.value), fact.thing
     else:
-        question = fact.relation.question.format(s=article(fact.thing))
-        right, wrong = fact.value, _wrong_values(rng, fact)
-    options = [right, *wrong]
-    rng.shuffle(options)
-    letter = _LETTERS[options.index(right)]
-    listed = [f"{option} {name}" for name, option in zip(_LETTERS, options, strict=True)]
+        question, right = fact.relation.question.format(s=article(fact.thing)), fact.value
+        candidates = false_values(fact)
+    letter = letter_of(right)
+    wrong = [rng.choice(words) for words in candidates.values()]
+    options = dict(sorted({letter: right, **dict(zip(candidates, wrong, strict=True))}.items()))
+    listed = [f"{option} {name}" for name, option in options.items()]
     sentence = _capital(fact.sentence())
     return Item(
         kind="choice",
         language="en",
-        content=f"{question} {right} {sorted(options)}",
+        content=f"{question} {right} {sorted(wrong)}",
         document=f"{question} {sentence}. It is not {', '.join(wrong[:-1])} or {wrong[-1]}.",
         user="\n".join([question, *listed, "Answer:"]),
         answer=f"{sentence}. {right} {letter}. So the answer is {letter}.",
-        record={"question": question, **dict(zip(_LETTERS, options, strict=True)), "answerKey": letter},
+        record={"question": question, **options, "answerKey": letter},
     )
 
 
@@ -74,7 +73,8 @@ def truth(rng: Random) -> Item:
     return Item(
         kind="truth",
         language="en",
-        content=f"{question}",
+        content=question,
+        told=f"{true} {false}",
         document=f"{_capital(true)}. Some people think that {false}, but that is not true.",
         user=question,
         answer=answer,
@@ -102,31 +102,14 @@ def chinese(rng: Random) -> Item:
         user, answer = f"{fact.sentence_zh(wrong)}，对吗？", f"不对，{true}。"
         content = user
     document = f"{true}，不是{wrong}。"
-    return Item(kind="facts_zh", language="zh", content=content, document=document, user=user, answer=answer)
+    return Item(
+        kind="facts_zh", language="zh", content=content, told=document, document=document, user=user, answer=answer
+    )
 
 
 @cache
 def _domain(relation: str) -> dict[str, str]:
     return values(_FACTS, relation)
-
-
-@cache
-def _unlike(fact: Fact) -> tuple[str, ...]:
-    """Things of the same class that have another value for this fact's relation."""
-    return tuple(
-        other.thing for other in _FACTS if other.relation.name == fact.relation.name and other.value != fact.value
-    )
-
-
-def _wrong_values(rng: Random, fact: Fact) -> list[str]:
-    """Four values that are false for this fact; values of other relations fill a small domain."""
-    own = [value for value in _domain(fact.relation.name) if value != fact.value]
-    wrong = rng.sample(own, min(len(own), _CHOICE_COUNT - 1))
-    while len(wrong) < _CHOICE_COUNT - 1:
-        extra = rng.choice(_FACTS).value
-        if extra not in wrong and extra != fact.value:
-            wrong.append(extra)
-    return wrong
 
 
 def _capital(sentence: str) -> str:

@@ -61,15 +61,16 @@ _LINES = (
 IDIOMS = tuple(line.split("|", 1)[0] for line in _LINES)
 """All idioms, in a fixed order."""
 
+_BY_LETTER = tuple(IDIOMS[place :: len(_LETTERS)] for place in range(len(_LETTERS)))
+
 _FRAMES = ("{s}，真是{b}。", "{s}，大家都说这是{b}。", "老师说：“{s}，这就叫{b}。”", "{s}，可以用{b}来说。")
 
 
 def cloze(rng: Random) -> Item:
-    """A situation with a blank and seven idioms, one of which fits."""
+    """A situation with a blank and seven idioms, one of which fits; an idiom has the same letter in every question."""
     idiom, meaning, *situations = rng.choice(_LINES).split("|")
     situation = rng.choice(situations)
-    wrong = [other for other in rng.sample(IDIOMS, len(_LETTERS)) if other != idiom][: len(_LETTERS) - 1]
-    options = rng.sample([idiom, *wrong], len(_LETTERS))
+    options = [idiom if idiom in alike else rng.choice(alike) for alike in _BY_LETTER]
     place = options.index(idiom)
     content = rng.choice(_FRAMES).format(s=situation.format(n=rng.choice(NAMES_ZH)), b=BLANK)
     listed = [f"{option} {letter}" for letter, option in zip(_LETTERS, options, strict=True)]
@@ -78,6 +79,7 @@ def cloze(rng: Random) -> Item:
         kind="idiom",
         language="zh",
         content=f"{situation} {sorted(options)}",
+        told=content,
         document=f"{content.replace(BLANK, idiom)}{idiom}的意思是{meaning}。",
         user="\n".join([shown, "请选择______处所填的词", *listed, "答："]),
         answer=f"应填{idiom} {_LETTERS[place]}。",

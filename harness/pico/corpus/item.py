@@ -4,7 +4,8 @@
       |- document   running text                     -> C4 row      {text, url, timestamp}
       `- user, answer   one turn of a conversation   -> Alpaca row  {instruction, input, output}
 
-The document and the instruction of one item share its key, so a held-out item is held out in both forms.
+The document and the instruction of one item share its key, so a held-out item is held out in both forms. Where many
+questions are about one document (`told`), the document has a key of its own and must be held out by both.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Item:
     """A rule-made item: the same content as a document and as an instruction.
 
     `content` names what is asked, without the wording that varies: two items of equal content are one to the split.
+    `told` names what the document says where several contents share a document; None where the content fixes it.
     `context` is the passage a question is about (Alpaca's `input`), empty for most kinds.
     `record` holds the fields of the item in the file format of the demo task it belongs to (empty when none).
     """
@@ -37,6 +39,7 @@ class Item:
     document: str
     user: str
     answer: str
+    told: str | None = None
     context: str = ""
     record: Mapping[str, object] = field(default_factory=dict)
 
@@ -46,8 +49,20 @@ class Item:
 
         A Chinese kind shares the keys of its English one: a sum held out in one language is held out in both.
         """
+        return self._digest(self.content)
+
+    @property
+    def split(self) -> Split:
+        """The split of the question and its answer."""
+        return split_of(self.key)
+
+    def has_document_in(self, split: Split) -> bool:
+        """Whether the document may be shown in `split`: neither it nor its question belongs to another one."""
+        return self.split == split and (self.told is None or split_of(self._digest(self.told)) == split)
+
+    def _digest(self, content: str) -> str:
         kind = self.kind.removesuffix("_zh")
-        return hashlib.blake2b(f"{kind}\x1f{self.content}".encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(f"{kind}\x1f{content}".encode(), digest_size=8).hexdigest()
 
 
 def split_of(key: str) -> Split:

@@ -1,7 +1,7 @@
 """Two multiple-choice kinds: the colour of a thing on a table, and the order of three things in a row.
 
 On the table the cup is red, the book is blue and the map is green. What color is the book?
-Options: red A, green B, blue C ...      The book is blue. blue C. So the answer is (C).
+Options: blue A, green B, orange C ...      The book is blue. blue A. So the answer is (A).
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ _LETTERS = "ABCDEFG"
 
 
 def colours(rng: Random) -> Item:
-    """Three or four coloured things; the question names one and the six colours are the options."""
+    """Three or four coloured things; the question names one; the six colours are the options, by alphabet."""
     listed = list(zip(rng.sample(things("tool"), rng.randint(3, 4)), rng.sample(COLOURS, 4), strict=False))
     thing, colour = rng.choice(listed)
     seen = [f"the {noun} is {shade}" for noun, shade in listed]
     scene = f"On the table {', '.join(seen[:-1])} and {seen[-1]}."
-    options = rng.sample(COLOURS, len(COLOURS))
     return _multiple_choice(
         ("colours", f"{listed} {thing}"),
         scene=f"{scene} What color is the {thing}?",
-        options=options,
+        options=sorted(COLOURS),
         right=colour,
         reason=f"The {thing} is {colour}.",
     )
