@@ -1,0 +1,110 @@
+"""The record of a shape that no stock class has: ``structure.json`` beside ``config.json``.
+
+    {"format": 1, "model_type": "llama",
+     "block":  {...}                                        how a layer is built, from the table of the architecture
+     "biases": ["self_attn.q_proj", ...],                   linears that have a bias
+     "fused":  {"self_attn.qkv_proj": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]},
+     "layers": [{"intermediate": 384, "kv_group": 4, "head": 2, "ranks": {"self_attn.qkv_proj": 96}}, ...]}
+
+``config.json`` has what all layers share (hidden size, vocabulary, head size, rotation); here is what differs. A linear
+with a rank ``r`` is stored as two: ``X.A.weight [out, r]`` (with the bias, ``X.A.bias``) and ``X.B.weight [r, in]``,
+and computes ``A(B(x))``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from harness.document import Document
+from harness.errors import CheckpointCorrupt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STRUCTURE_NAME: Final = "structure.json"
+MODELING_NAME: Final = "modeling_structured.py"
+STRUCTURED_TYPE: Final = "edge_structured"
+"""``model_type`` in the ``config.json`` of a checkpoint with a structure; ``base_model_type`` has the architecture's."""
+MAX_STRUCTURE_BYTES: Final = 4 << 20
+MAX_LAYERS: Final = 4096
+
+
+class Block(Document):
+    """How one layer of an architecture is built; modules are named as its checkpoints name them."""
+
+    norm: Literal["rms", "layer"]
+    norm_epsilon: str
+    """Field of ``config.json`` that has it."""
+    parallel: bool = False
+    """Attention and MLP read the same norm and are added together (Phi)."""
+    attention_norm: str
+    mlp_norm: str | None = None
+    """None where the block is parallel."""
+    query: str
+    key: str
+    value: str
+    output: str
+    query_norm: str | None = None
+    """Norm over each query head's dimensions, before the rotation; None where there is none."""
+    key_norm: str | None = None
+    gate: str | None = None
+    """None where the MLP has no gate."""
+    up: str
+    down: str
+    activation: str
+    """Field of ``config.json`` that names it."""
+    final_norm: str
+    """Below ``model``."""
+    head_bias: bool = False
+    """Whether ``lm_head`` has a bias."""
+
+
+class LayerStructure(Document):
+    """The shape of one layer."""
+
+    intermediate: int = Field(gt=0)
+    kv_group: int = Field(gt=0)
+    """KV heads."""
+    head: int = Field(gt=0)
+    """Query heads of one KV group."""
+    ranks: dict[str, int] = Field(default_factory=dict)
+    """Factorised linears of this layer, by module name, with their rank."""
+
+
+class Structure(Document):
+    """Every shape of a model, beside what its ``config.json`` says."""
+
+    format: Literal[1] = 1
+    model_type: str
+    """Of the architecture it was made from."""
+    block: Block
+    biases: tuple[str, ...] = ()
+    fused: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Concatenated linears, the same in all layers: name to the parts, in the order of their rows."""
+    layers: tuple[LayerStructure, ...] = Field(min_length=1, max_length=MAX_LAYERS)
+
+    @model_validator(mode="after")
+    def _parts_are_fused_once(self) -> Self:
+        parts = [part for names in self.fused.values() for part in names]
+        if len(parts) != len(set(parts)):
+            raise ValueError("a linear is part of two fused ones")
+        return self
+
+
+def read_structure(folder: Path) -> Structure | None:
+    """The structure of the checkpoint ``folder``; None where a stock class has its shape.
+
+    Raises:
+        CheckpointCorrupt: it is too large, or not what a structure is.
+    """
+    file = folder / STRUCTURE_NAME
+    if not file.exists():
+        return None
+    try:
+        if file.stat().st_size > MAX_STRUCTURE_BYTES:
+            raise CheckpointCorrupt(f"{file}: {file.stat().st_size} bytes, at most {MAX_STRUCTURE_BYTES} are read")
+        return Structure.read(file)
+    except (OSError, ValidationError) as error:
+        raise CheckpointCorrupt(f"{file}: is no record of a structure: {error}") from error
