@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from harness.checkpoint.structure import read_structure
 from harness.document import digest_of
 from harness.errors import CheckpointCorrupt
 
@@ -44,8 +45,8 @@ class Checkpoint:
         return cls(path=path, digest=files_digest(list_files(path)))
 
     def config(self) -> dict[str, Any]:
-        """The parsed ``config.json``."""
-        return read_config(self.path)
+        """The parsed ``config.json``, a structured one with its structure; as ``read_described_config``."""
+        return read_described_config(self.path)
 
 
 def list_files(path: Path) -> tuple[CheckpointFile, ...]:
@@ -81,6 +82,16 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise CheckpointCorrupt(f"{file}: expected a JSON object, found {type(config).__name__}")
     return config
+
+
+def read_described_config(path: Path) -> dict[str, Any]:
+    """The parsed ``config.json`` of the folder ``path``; what its ``structure.json`` has stands under ``structure``.
+
+    Raises:
+        CheckpointCorrupt: one of them cannot be read.
+    """
+    config, structure = read_config(path), read_structure(path)
+    return config if structure is None else {**config, "structure": structure.model_dump(mode="json")}
 
 
 def _file(entry: Path) -> CheckpointFile:

@@ -77,3 +77,24 @@ def to_float32(array: NDArray[Any], dtype: str) -> NDArray[np.float32]:
     if dtype == "BF16":
         return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return array.astype(np.float32)
+
+
+def from_float32(array: NDArray[np.float32], dtype: str) -> NDArray[Any]:
+    """``array`` as it is stored in ``dtype``, rounded to the nearest, ties to even (``BF16`` as bit patterns).
+
+    Raises:
+        ValueError: ``dtype`` is no float of at least 16 bits, or a finite value is too large for it.
+    """
+    if dtype not in _VALUED:
+        raise ValueError(f"dtype must be one of {', '.join(sorted(_VALUED))}, got {dtype}")
+    if dtype == "BF16":
+        bits = array.view(np.uint32)
+        quieted = (bits >> np.uint32(16)) | np.uint32(0x40)
+        rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+        stored: NDArray[Any] = np.where(np.isnan(array), quieted, rounded).astype("<u2")
+    else:
+        with np.errstate(over="ignore"):
+            stored = array.astype(_NUMPY[dtype])
+    if not np.isfinite(to_float32(stored, dtype)[np.isfinite(array)]).all():
+        raise ValueError(f"a value of magnitude {np.abs(array[np.isfinite(array)]).max():g} does not fit {dtype}")
+    return stored

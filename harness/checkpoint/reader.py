@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from harness.checkpoint.blocks import read_fully
 from harness.checkpoint.dtypes import storage_dtype
 from harness.checkpoint.shards import Layout, read_layout
 from harness.errors import CheckpointCorrupt
@@ -69,20 +70,48 @@ class CheckpointReader:
         if entry.element_count == 0 or not entry.shape:
             yield self.read(name)
             return
-        row = math.prod(entry.shape[1:])
-        rows = max(1, chunk_bytes // max(1, entry.size_bytes // entry.shape[0]))
-        for first in range(0, entry.shape[0], rows):
-            last = min(first + rows, entry.shape[0])
-            yield self._read_span(entry, first * row, last * row).reshape(last - first, *entry.shape[1:])
+        for first, last in _row_spans(entry, chunk_bytes):
+            yield self.rows(name, first, last)
 
-    def _read_span(self, entry: TensorEntry, first: int, last: int) -> NDArray[Any]:
-        """Elements ``first`` to ``last`` of a tensor, flat."""
+    def chunks_into(self, name: str, buffer: NDArray[np.uint8]) -> Iterator[NDArray[Any]]:
+        """As ``chunks``, each chunk lying in ``buffer``: valid until the next one, and free to be overwritten.
+
+        Memory that is used again stays in the processor's cache, and the system has no fresh pages to clear. A row
+        that is larger than ``buffer`` gets memory of its own.
+
+        Raises:
+            CheckpointCorrupt: as ``read``.
+        """
+        entry = self.entry(name)
+        if entry.element_count == 0 or not entry.shape:
+            yield self.read(name)
+            return
+        row_bytes = entry.size_bytes // entry.shape[0]
+        room = buffer if row_bytes <= len(buffer) else np.empty(row_bytes, np.uint8)
+        for first, last in _row_spans(entry, len(room)):
+            yield self._read_rows(entry, first, last, room)
+
+    def rows(self, name: str, first: int, last: int) -> NDArray[Any]:
+        """Rows ``first`` to ``last`` (not included) of a tensor: ``[last - first, ...]``; raises as ``read``."""
+        return self._read_rows(self.entry(name), first, last)
+
+    def _read_rows(
+        self, entry: TensorEntry, first: int, last: int, room: NDArray[np.uint8] | None = None
+    ) -> NDArray[Any]:
+        row = math.prod(entry.shape[1:])
+        return self._read_span(entry, first * row, last * row, room).reshape(last - first, *entry.shape[1:])
+
+    def _read_span(
+        self, entry: TensorEntry, first: int, last: int, room: NDArray[np.uint8] | None = None
+    ) -> NDArray[Any]:
+        """Elements ``first`` to ``last`` of a tensor, flat; at the front of ``room`` where that is given."""
         dtype = storage_dtype(entry.dtype)
         if dtype is None:
             raise CheckpointCorrupt(f"{self.layout.path}: tensor {entry.name!r}: dtype {entry.dtype} cannot be read")
-        array = np.empty(last - first, dtype)
+        count = last - first
+        array = np.empty(count, dtype) if room is None else room[: count * dtype.itemsize].view(dtype)
         path = self._places[entry.name][0]
-        _read_fully(self._descriptor(path), array, entry.start + first * dtype.itemsize, path)
+        read_fully(self._descriptor(path), array, entry.start + first * dtype.itemsize, path)
         return array
 
     def _descriptor(self, path: Path) -> int:
@@ -96,11 +125,8 @@ def open_checkpoint(path: Path) -> CheckpointReader:
     return CheckpointReader(read_layout(path))
 
 
-def _read_fully(descriptor: int, array: NDArray[Any], offset: int, path: Path) -> None:
-    view = array.view(np.uint8).data
-    done = 0
-    while done < len(view):
-        count = os.preadv(descriptor, [view[done:]], offset + done)
-        if count == 0:
-            raise CheckpointCorrupt(f"{path}: the file ends at byte {offset + done}, in the middle of a tensor")
-        done += count
+def _row_spans(entry: TensorEntry, chunk_bytes: int) -> Iterator[tuple[int, int]]:
+    """First row and the one after the last of each chunk of about ``chunk_bytes``, at least one row."""
+    rows = max(1, chunk_bytes // max(1, entry.size_bytes // entry.shape[0]))
+    for first in range(0, entry.shape[0], rows):
+        yield first, min(first + rows, entry.shape[0])

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 STRUCTURE_NAME: Final = "structure.json"
 MODELING_NAME: Final = "modeling_structured.py"
 STRUCTURED_TYPE: Final = "edge_structured"
-"""``model_type`` in the ``config.json`` of a checkpoint with a structure; ``base_model_type`` has the architecture's."""
+"""``model_type`` of a checkpoint with a structure; ``base_model_type`` has the architecture's."""
+LAYER_STRUCTURE_AXES: Final = ("intermediate", "kv_group", "head")
+"""Axes that each layer may have at a size of its own; fields of ``LayerStructure``."""
 MAX_STRUCTURE_BYTES: Final = 4 << 20
 MAX_LAYERS: Final = 4096
 

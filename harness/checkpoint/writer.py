@@ -1,11 +1,12 @@
 """Write a checkpoint tensor by tensor; it appears whole or not at all.
 
-    .NAME.partial/   shards, other files, index last, each flushed to the disk
+    .NAME.partial/   .key, shards (each under another name until it is whole), other files, index last, all flushed
         │ rename
         v
     NAME/            was absent, or the whole checkpoint that stood there before
 
-The bytes depend on the content alone: a rerun after a kill makes the same files.
+The bytes depend on the content alone: a rerun after a kill makes the same files, and with the same ``resume_key`` it
+goes on after the last shard that was whole. A disk too full for the result is refused before the first byte.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from harness.checkpoint.dtypes import BITS, storage_dtype
 from harness.checkpoint.header import LENGTH_BYTES, METADATA_KEY
 from harness.checkpoint.shards import INDEX_NAME, SINGLE_NAME
 from harness.document import sync_folder, write_atomically
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_SHARD_BYTES: Final = 5 * 10**9
+KEY_NAME: Final = ".key"
+UNFINISHED_SUFFIX: Final = ".unfinished"
+SPARE_BYTES: Final = 64 << 20
+"""Left free on the disk for the small files and everybody else."""
 ALIGNMENT_BYTES: Final = 8
 _METADATA: Final = {"format": "pt"}
 
@@ -56,29 +62,55 @@ class CheckpointWriter:
     Tensors are appended in the order in which ``specs`` names them.
     """
 
-    def __init__(self, output: Path, specs: Sequence[TensorSpec], *, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
+    def __init__(
+        self,
+        output: Path,
+        specs: Sequence[TensorSpec],
+        *,
+        max_shard_bytes: int | None = None,
+        resume_key: str | None = None,
+    ) -> None:
+        """Announce what will be written.
+
+        Args:
+            output: the folder to make.
+            specs: all tensors, in the order in which they will come.
+            max_shard_bytes: largest shard, bytes; a larger tensor gets one of its own.
+            resume_key: names the content; whole shards that a killed writer of the same key left are kept.
+        """
         if not specs:
             raise ValueError("a checkpoint must have at least one tensor, got none")
         self._output = output
         self._partial = output.with_name(f".{output.name}.partial")
-        self._shards = split_shards(specs, max_shard_bytes)
-        self._pending = [(number, spec) for number, shard in enumerate(self._shards) for spec in shard]
-        self._pending.reverse()
+        self._shards = split_shards(specs, max_shard_bytes or MAX_SHARD_BYTES)
+        self._key = resume_key
+        self._finished: set[int] = set()
+        self._pending: list[tuple[int, TensorSpec]] = []
         self._number = -1
         self._stream: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
+        self._finished = self._found()
+        self._clear()
+        todo = [(number, spec) for number, shard in enumerate(self._shards) for spec in shard]
+        self._pending = [(number, spec) for number, spec in reversed(todo) if number not in self._finished]
+        self._check_room(sum(spec.size_bytes for _, spec in self._pending))
+        if self._key is not None and not self._finished:
+            write_atomically(self._partial / KEY_NAME, self._key.encode())
         return self
+
+    def has(self, name: str) -> bool:
+        """Whether a shard that an earlier writer finished holds the tensor already."""
+        return any(spec.name == name for number in self._finished for spec in self._shards[number])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close_shard()
+        self._close_shard(whole=kind is None)
         if kind is None:
             self._commit()
-        else:
+        elif self._key is None or issubclass(kind, Exception):
+            # What Ctrl-C interrupts is gone on from; what failed is not.
             shutil.rmtree(self._partial, ignore_errors=True)
 
     def append(self, name: str, chunks: Iterable[NDArray[Any]]) -> None:
@@ -117,16 +149,58 @@ class CheckpointWriter:
         return self._pending.pop()
 
     def _open_shard(self, number: int) -> None:
-        self._close_shard()
+        self._close_shard(whole=True)
         self._number = number
-        self._stream = (self._partial / shard_name(number, len(self._shards))).open("wb")
+        self._stream = self._unfinished(number).open("wb")
         self._stream.write(header_bytes(self._shards[number]))
 
-    def _close_shard(self) -> None:
-        if self._stream is not None:
-            with self._stream as stream:
-                _flush(stream)
-            self._stream = None
+    def _close_shard(self, *, whole: bool) -> None:
+        if self._stream is None:
+            return
+        with self._stream as stream:
+            _flush(stream)
+        self._stream = None
+        if whole:
+            self._unfinished(self._number).rename(self._partial / shard_name(self._number, len(self._shards)))
+            sync_folder(self._partial)
+
+    def _unfinished(self, number: int) -> Path:
+        return self._partial / f"{shard_name(number, len(self._shards))}{UNFINISHED_SUFFIX}"
+
+    def _found(self) -> set[int]:
+        """Shards that a killed writer of the same key had finished."""
+        try:
+            same = self._key is not None and (self._partial / KEY_NAME).read_text() == self._key
+        except OSError:
+            return set()
+        if not same:
+            return set()
+        paths = {number: self._partial / shard_name(number, len(self._shards)) for number in range(len(self._shards))}
+        found = {number: path.stat().st_size for number, path in paths.items() if path.is_file()}
+        return {number for number, size_bytes in found.items() if size_bytes == self._size(number)}
+
+    def _clear(self) -> None:
+        """Make the folder, with the key and what is finished in it and nothing else."""
+        kept = {shard_name(number, len(self._shards)) for number in self._finished} | {KEY_NAME}
+        self._partial.mkdir(parents=True, exist_ok=True)
+        for entry in self._partial.iterdir():
+            if not self._finished or entry.name not in kept:
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+    def _size(self, number: int) -> int:
+        """Bytes of a whole shard."""
+        shard = self._shards[number]
+        return len(header_bytes(shard)) + sum(spec.size_bytes for spec in shard)
+
+    def _check_room(self, needed_bytes: int) -> None:
+        free_bytes = shutil.disk_usage(self._partial).free
+        asked_bytes = needed_bytes + SPARE_BYTES
+        if asked_bytes > free_bytes:
+            shutil.rmtree(self._partial, ignore_errors=True)
+            raise UsageError(
+                f"{self._output}: the result needs {asked_bytes / 1e9:.3f} GB ({SPARE_BYTES / 1e9:.3f} of them to spare), "
+                f"the disk has {free_bytes / 1e9:.3f} GB free; make room, or write elsewhere"
+            )
 
     def _commit(self) -> None:
         if self._pending:
@@ -134,6 +208,7 @@ class CheckpointWriter:
             raise ValueError(f"tensor {self._pending[-1][1].name!r} was announced and not written")
         if len(self._shards) > 1:
             self.write_file(INDEX_NAME, index_bytes(self._shards))
+        (self._partial / KEY_NAME).unlink(missing_ok=True)
         sync_folder(self._partial)
         replace_folder(self._output, self._partial)
 

@@ -1,64 +1,91 @@
-"""What a plan will weigh, and the configuration that it will have: from ``config.json`` alone, before anything runs."""
+"""What a plan will weigh: parameters, bytes, cache and memory, from ``config.json`` alone, before anything runs."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-from harness.errors import UsageError
-from harness.surgery.anatomy import Anatomy, axis_sizes, broken_constraint, load, load_table
-from harness.surgery.expression import evaluate
-from harness.surgery.plan import Plan, keep_all
+from harness.checkpoint.dtypes import BITS
+from harness.surgery.anatomy import load
+from harness.surgery.shape import reduced_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from harness.surgery.anatomy import Anatomy
+    from harness.surgery.plan import Plan
+
+LOGIT_BYTES: Final = 4
+"""Logits are FP32, and of the last token only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weight:
+    """What a model weighs."""
+
+    parameter_count: int
+    """Tied tensors once."""
+    kv_values_per_token: int
+    """Keys and values that one token leaves in the cache, all layers together."""
+    activation_values_per_token: int
+    """Values alive at once for one token in the widest layer: the residual stream twice, queries, keys, values and
+    context, or the MLP's channels, whichever is more."""
+    vocabulary: int
+
+    def weights_bytes(self, dtype: str = "F16") -> int:
+        """Bytes of all tensors in a safetensors dtype."""
+        return self.parameter_count * BITS[dtype] // 8
+
+    def kv_bytes_per_token(self, dtype: str = "F16") -> int:
+        """Bytes that one token takes in the cache."""
+        return self.kv_values_per_token * BITS[dtype] // 8
+
+    def inference_bytes(self, *, context_tokens: int, chunk_tokens: int, dtype: str = "F16") -> int:
+        """Peak memory of inference without the runtime itself: weights, a full cache, one prefill chunk, logits.
+
+        Args:
+            context_tokens: tokens that the cache holds.
+            chunk_tokens: tokens of a prompt that go through a layer at once.
+            dtype: of weights, cache and activations.
+        """
+        cache = context_tokens * self.kv_bytes_per_token(dtype)
+        activations = min(chunk_tokens, context_tokens) * self.activation_values_per_token * BITS[dtype] // 8
+        return self.weights_bytes(dtype) + cache + activations + self.vocabulary * LOGIT_BYTES
+
+
+def weigh(config: Mapping[str, Any], plan: Plan | None = None) -> Weight:
+    """The weight of the model that ``config`` describes, after ``plan``.
+
+    Raises:
+        UsageError: there is no anatomy for ``config``, or ``plan`` does not fit it.
+    """
+    anatomy = load(config if plan is None else reduced_config(config, plan))
+    layers = anatomy.layer_sizes
+    return Weight(
+        parameter_count=sum(math.prod(shape) for shape in tensor_shapes(anatomy).values()),
+        kv_values_per_token=sum(2 * sizes["kv_group"] * sizes["head_dim"] for sizes in layers),
+        activation_values_per_token=max(_activations(anatomy, sizes) for sizes in layers),
+        vocabulary=anatomy.sizes["vocab"],
+    )
 
 
 def parameter_count(config: Mapping[str, Any], plan: Plan | None = None) -> int:
     """Parameters of the model that ``config`` describes, after ``plan``; tied tensors count once.
 
     Raises:
-        UsageError: there is no anatomy for ``config``, or ``plan`` does not fit it.
+        UsageError: as ``weigh``.
     """
-    anatomy = load(config)
-    plan = plan or keep_all(anatomy)
-    plan.check(anatomy)
-    return sum(math.prod(shape) for shape in tensor_shapes(anatomy, plan).values())
+    return weigh(config, plan).parameter_count
 
 
-def tensor_shapes(anatomy: Anatomy, plan: Plan) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor after ``plan``, by name."""
-    sizes = {layer: plan.sizes(anatomy, layer) for layer in (None, *range(anatomy.layer_count))}
-    return {tensor.name: tensor.shape(sizes[tensor.layer]) for tensor in anatomy.tensors.values()}
+def tensor_shapes(anatomy: Anatomy) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor, by name."""
+    return {tensor.name: tensor.shape(anatomy.sizes_in(tensor.layer)) for tensor in anatomy.tensors.values()}
 
 
-def resized_config(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
-    """``config`` with the axes in ``sizes`` at other sizes, the same in every layer; ``head_dim`` becomes explicit.
-
-    Raises:
-        UsageError: there is no anatomy for ``config``.
-    """
-    table = load_table(str(config.get("model_type")))
-    remaining = {**axis_sizes(table, config), **sizes}
-    fields = {field: evaluate(text, remaining) for field, text in table.config.items()}
-    return {**config, **fields}
-
-
-def reduced_config(config: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    """The ``config.json`` after ``plan``, for the stock class of the architecture.
-
-    Raises:
-        UsageError: the plan does not fit, its layers differ, or the stock class refuses the shape.
-    """
-    anatomy = load(config)
-    plan.check(anatomy)
-    reduced = resized_config(config, plan.uniform_sizes(anatomy))
-    broken = broken_constraint(anatomy.table, reduced)
-    if broken is not None:
-        raise UsageError(f"plan: {broken.holds} does not hold: {broken.reason}")
-    return reduced
-
-
-def is_stock(config: Mapping[str, Any]) -> bool:
-    """Whether the stock class of the architecture takes ``config``; raises ``UsageError`` without an anatomy."""
-    return broken_constraint(load_table(str(config.get("model_type"))), config) is None
+def _activations(anatomy: Anatomy, sizes: Mapping[str, int]) -> int:
+    heads = sizes["kv_group"] * sizes["head"]
+    attention = (2 * heads + 2 * sizes["kv_group"]) * sizes["head_dim"]
+    channels = sizes["intermediate"] * (2 if anatomy.table.block.gate else 1)
+    return 2 * sizes["hidden"] + max(attention, channels)

@@ -10,6 +10,7 @@ A dimension is a sum of blocks; a block is a product of axes, the slowest first.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ Block = tuple[str, ...]
 Dimension = tuple[Block, ...]
 
 
+@cache
 def parse_dimension(text: str) -> Dimension:
     """The blocks of ``text``; raises ``ValueError`` where a factor is no axis name."""
     blocks = tuple(tuple(factor.strip() for factor in block.split("*")) for block in text.split("+"))

@@ -7,9 +7,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from harness.errors import UsageError
-from harness.surgery.anatomy import broken_constraint, load, load_table, model_types
+from harness.surgery.anatomy import load
 from harness.surgery.count import tensor_shapes
-from harness.surgery.plan import keep_all
+from harness.surgery.table import broken_constraint, load_table, model_types
 
 
 class TestTables:
@@ -20,7 +20,7 @@ class TestTables:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
         stored = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-        assert tensor_shapes(anatomy, keep_all(anatomy)) == stored
+        assert tensor_shapes(anatomy) == stored
         assert type(model).__name__ == anatomy.table.architecture
 
     @pytest.mark.parametrize("model_type", model_types())
@@ -59,7 +59,7 @@ class TestLoad:
         change = {"num_attention_heads": 3, "num_key_value_heads": 3, "head_dim": 16}
         for case, refused in (("llama", True), ("qwen2", False)):
             config = {**tiny_config(case).to_dict(), **change}
-            assert (broken_constraint(load(config).table, config) is not None) is refused
+            assert (broken_constraint(load(config).table.constraints, config) is not None) is refused
             made = stock_accepts(tiny_config(case), config)
             assert made is not refused
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from harness.errors import UsageError
 from harness.surgery.anatomy import load
 from harness.surgery.plan import AxisPlan, Plan, format_ranges, keep_all, parse_ranges, plan_of
+from harness.surgery.shape import reduced_config
 
 ANATOMY = load(
     {
@@ -79,11 +80,19 @@ class TestPlan:
         with pytest.raises(UsageError, match="no axis 'channel'"):
             Plan(model_type="llama", axes={"channel": AxisPlan(unit_count=8, keep=((0,),))}).check(ANATOMY)
 
-    def test_ragged_layers_are_no_stock_model(self):
-        """Layers that keep different numbers are refused where a stock configuration is asked for."""
-        with pytest.raises(UsageError, match="equally many"):
-            plan_of(ANATOMY, {"intermediate": [[0], [0, 1]]}).uniform_sizes(ANATOMY)
+    def test_rotated_dimensions_stay(self):
+        """The rotation pairs the dimensions of a head, so they are no axis to cut."""
+        with pytest.raises(UsageError, match="rotation pairs"):
+            plan_of(ANATOMY, {"head_dim": [range(8)]})
+
+    def test_unit_counts_of_ragged_layers(self):
+        """A plan for layers of different widths says each width, and is held against each."""
+        ragged = load(reduced_config(ANATOMY.config, plan_of(ANATOMY, {"intermediate": [range(80), range(64)]})))
+        plan = plan_of(ragged, {"intermediate": [range(70), range(60)]})
+        assert plan.axes["intermediate"].unit_count == (80, 64)
+        with pytest.raises(UsageError, match="planned for 96 units, the checkpoint has 80"):
+            plan_of(ANATOMY, {"intermediate": [range(64)] * 2}).check(ragged)
 
     def test_keep_all_removes_nothing(self):
         """All sizes stay."""
-        assert keep_all(ANATOMY).uniform_sizes(ANATOMY) == ANATOMY.sizes
+        assert keep_all(ANATOMY).sizes(ANATOMY, 1) == ANATOMY.sizes

@@ -14,7 +14,8 @@ from harness.methods.selection import Widths, WidthSearch, keep_top, solve_budge
 from harness.progress import silent
 from harness.surgery import anatomy as anatomies
 from harness.surgery.apply import apply
-from harness.surgery.count import is_stock, parameter_count, resized_config
+from harness.surgery.count import parameter_count
+from harness.surgery.shape import is_stock, resized_config
 from harness.surgery.plan import plan_of
 
 if TYPE_CHECKING:
