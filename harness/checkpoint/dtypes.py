@@ -76,7 +76,8 @@ def to_float32(array: NDArray[Any], dtype: str) -> NDArray[np.float32]:
         raise ValueError(f"dtype must be one of {', '.join(sorted(_VALUED))}, got {dtype}")
     if dtype == "BF16":
         return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return array.astype(np.float32)
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one; whoever reads values finds it
+        return array.astype(np.float32)
 
 
 def from_float32(array: NDArray[np.float32], dtype: str) -> NDArray[Any]:

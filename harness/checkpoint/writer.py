@@ -198,7 +198,7 @@ class CheckpointWriter:
         if asked_bytes > free_bytes:
             shutil.rmtree(self._partial, ignore_errors=True)
             raise UsageError(
-                f"{self._output}: the result needs {asked_bytes / 1e9:.3f} GB ({SPARE_BYTES / 1e9:.3f} of them to spare), "
+                f"{self._output}: the result needs {asked_bytes / 1e9:.3f} GB, {SPARE_BYTES / 1e9:.3f} of it spare; "
                 f"the disk has {free_bytes / 1e9:.3f} GB free; make room, or write elsewhere"
             )
 

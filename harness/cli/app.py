@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from harness.cli import pico, plan, plugins, rules, submit, toolchain, validate
+from harness.cli import pico, plan, plugins, rules, schemas, submit, toolchain, validate
 from harness.errors import HarnessError, Interrupted
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ app.add_typer(plugins.app, name="plugins")
 app.add_typer(rules.app, name="rules")
 app.add_typer(toolchain.app, name="toolchain")
 app.add_typer(pico.app, name="pico")
+schemas.register(app)
 
 
 def _print_version(asked: bool) -> None:

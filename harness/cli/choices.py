@@ -25,7 +25,13 @@ Budget = Annotated[float, typer.Option(help="Share of the base's parameters to k
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Bases = Annotated[list[str] | None, typer.Option("--base", help="NAME=PATH_OR_HUB_ID of a base model.")]
 Data = Annotated[list[str] | None, typer.Option("--data", help="NAME=PATH of a local copy of an allowed data set.")]
-Tasks = Annotated[str | None, typer.Option(help="Tasks to score, comma-separated; all of the edition's if absent.")]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        help="Tasks to score, comma-separated; all of the edition's if absent. An entry that lacks one is incomplete: "
+        "the demo files it with a warning, an edition that can compete does not file it (exit code 4)."
+    ),
+]
 TasksData = Annotated[
     Path | None, typer.Option(help="Folder of the official evaluation sets; the official configurations run on it.")
 ]

@@ -48,6 +48,8 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     typer.echo(render_text(outcome.report))
     if outcome.filed:
         typer.echo(f"\nfiled       {outcome.bundle}")
+        if outcome.number > 1:
+            typer.echo(f"            number {outcome.number} of this day, team and plugin; the others stay as they are")
     else:
         typer.echo(f"\nnot filed: fix the broken rules, then  harness submit --resume {outcome.run}")
         typer.echo(f"the draft   {outcome.bundle}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from harness.run.settings import edition_of
+from harness.run.settings import edition_of, left_out_tasks
 
 if TYPE_CHECKING:
     from harness.containment import Event
@@ -52,6 +52,9 @@ class Watcher:
         )
         if edition.notice:
             self._say(f"[yellow]{edition.notice}[/]")
+        if left_out := left_out_tasks(settings, edition):
+            fate = "will not be filed" if edition.eligible else "is filed as such"
+            self._say(f"[yellow]incomplete: --tasks leaves out {', '.join(left_out)}; the entry {fate}[/]")
 
     def section(self, title: str, detail: str = "") -> None:
         """Start a part of the run."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from harness.submission import measurements
 
 if TYPE_CHECKING:
+    from harness.document import Document
     from harness.judge.results import BitsPerByte, Performance
 
 
@@ -14,34 +15,28 @@ def file_bits_per_byte(
     figure: BitsPerByte, *, data: str, split: str, checkpoint_digest: str
 ) -> measurements.BitsPerByte:
     """``figure``, measured on ``split`` of the edition's data set ``data``."""
-    return measurements.BitsPerByte(
-        data=data,
-        split=split,
-        value=figure.bits_per_byte,
-        standard_error=figure.standard_error,
-        byte_count=figure.byte_count,
-        token_count=figure.token_count,
-        window_count=figure.window_count,
-        window_tokens=figure.window_tokens,
-        checkpoint_digest=checkpoint_digest,
+    return measurements.BitsPerByte.model_validate(
+        {
+            **_shared(figure, measurements.BitsPerByte),
+            "data": data,
+            "split": split,
+            "value": figure.bits_per_byte,
+            "checkpoint_digest": checkpoint_digest,
+        }
     )
 
 
 def file_performance(figure: Performance, *, checkpoint_digest: str) -> measurements.Performance:
     """``figure``, with the decode speed of every repeat."""
-    return measurements.Performance(
-        runtime=figure.runtime,
-        device=figure.device,
-        dtype=figure.dtype,
-        thread_count=figure.thread_count,
-        prefill_tokens=figure.prefill_tokens,
-        decode_tokens=figure.decode_tokens,
-        repeats=figure.repeats,
-        prefill_tokens_per_s=figure.prefill_tokens_per_s,
-        decode_tokens_per_s=figure.decode_tokens_per_s,
-        time_to_first_token_s=figure.time_to_first_token_s,
-        peak_memory_bytes=figure.peak_memory_bytes,
-        memory_method=figure.memory_method,
-        decode_tokens_per_s_samples=tuple(figure.decode_tokens / duration_s for duration_s in figure.decode_s),
-        checkpoint_digest=checkpoint_digest,
+    return measurements.Performance.model_validate(
+        {
+            **_shared(figure, measurements.Performance),
+            "decode_tokens_per_s_samples": [figure.decode_tokens / duration_s for duration_s in figure.decode_s],
+            "checkpoint_digest": checkpoint_digest,
+        }
     )
+
+
+def _shared(figure: Document, filed: type[Document]) -> dict[str, object]:
+    """What the figure and the filed claim call by the same name: our own is checked, anybody's claim is not."""
+    return {name: getattr(figure, name) for name in filed.model_fields if name in type(figure).model_fields}

@@ -1,7 +1,10 @@
-"""Whole models in memory: load a checkpoint with its stock class, save one that looks like the checkpoint it came from.
+"""Whole models in memory: load a checkpoint with its class, save one that looks like the checkpoint it came from.
 
 checkpoint folder --load (float32 to train, never remote code, never pickle)--> model
-model --save--> folder: model.safetensors (F16), config.json (dtype float16), tokenizer files of the old folder
+model --save--> folder: model.safetensors (F16), config.json (dtype float16), tokenizer files of the old folder;
+                with a structure also structure.json and its modeling file
+
+The class is transformers' own, or ours for a checkpoint with a structure; what lies in the folder is never run.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import torch
 
 from harness.document import sync_folder
 from harness.errors import CheckpointCorrupt, MeasurementFailed
+from harness.structured import files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,8 +45,16 @@ def load(path: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu")
     """The model at ``path``, by the class that its config names, in evaluation mode.
 
     Raises:
-        CheckpointCorrupt: no stock class fits, or tensors are missing, unknown or of another shape.
+        CheckpointCorrupt: neither a stock class nor ours fits, or tensors are missing, unknown or of another shape.
     """
+    if files.is_structured(path):
+        from harness.structured import loading
+
+        return loading.load(path, dtype=dtype, device=device)
+    return _load_stock(path, dtype, device)
+
+
+def _load_stock(path: Path, dtype: torch.dtype, device: str) -> PreTrainedModel:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
@@ -114,6 +126,8 @@ def _write_config(model: PreTrainedModel, folder: Path) -> None:
     config.dtype = torch.float16
     config.architectures = [type(model).__name__]
     config.save_pretrained(folder)
+    if files.is_structured(folder):
+        files.complete(folder)
 
 
 def _flush(folder: Path) -> None:

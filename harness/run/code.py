@@ -40,6 +40,11 @@ def judge_digest() -> str:
     return tree_digest([harness_folder() / part for part in ("judge", "toolchains")])
 
 
+def packaging_digest() -> str:
+    """Digest of the part of the harness that makes packages and holds them against their checkpoints."""
+    return tree_digest([harness_folder() / "deployment"])
+
+
 def engine_versions() -> dict[str, str]:
     """Versions of the libraries that decide a step's bytes."""
     return {name: metadata.version(name) for name in ENGINES}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import platform
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import harness
 from harness.run.code import ENGINES, harness_folder, tree_digest
+from harness.submission import bundle as bundles
 from harness.submission import provenance
 from harness.submission.bundle import Bundle
 from harness.submission.describe import describe_checkpoint
@@ -28,6 +32,7 @@ from harness.toolchains.provision import locate
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Iterator
 
     from harness.checkpoint.checkpoint import Checkpoint
     from harness.run.preparation import Prepared
@@ -57,7 +62,8 @@ def model_result(
 ) -> ModelResult:
     """What became of one base model."""
     model = strategy.model
-    base = describe_checkpoint(model.base.path)
+    results = tuple(_results(prepared, strategy, measured))
+    base = results[0].checkpoint
     embedded = model.rule.embedded if model.name not in prepared.settings.bases else None
     return ModelResult(
         name=model.name,
@@ -72,17 +78,24 @@ def model_result(
         parameter_budget=model.parameter_budget,
         steps=tuple(_step(outcome) for outcome in strategy.steps),
         control_steps=tuple(_step(outcome) for outcome in strategy.control_steps),
-        checkpoints=tuple(
-            CheckpointResult(
-                role=role,
-                checkpoint=describe_checkpoint(checkpoint.path, location=_location(prepared, checkpoint)),
-                measurements=measured[checkpoint.digest],
-            )
-            for role, checkpoint in story(strategy).items()
-        ),
+        checkpoints=results,
         package=package,
         plugin_metrics=metrics,
     )
+
+
+def _results(prepared: Prepared, strategy: Strategy, measured: dict[str, Measurements]) -> Iterator[CheckpointResult]:
+    """The checkpoints side by side, the base first; none of them is read again to be named."""
+    base = strategy.model.base
+    files = {base.digest: prepared.memory.checkpoint_files(base.path)}
+    files |= {outcome.checkpoint.digest: outcome.files for outcome in (*strategy.steps, *strategy.control_steps)}
+    for role, checkpoint in story(strategy).items():
+        location = _location(prepared, checkpoint)
+        yield CheckpointResult(
+            role=role,
+            checkpoint=describe_checkpoint(checkpoint.path, files=files[checkpoint.digest], location=location),
+            measurements=measured[checkpoint.digest],
+        )
 
 
 def _step(outcome: StepOutcome) -> StepRecord:
@@ -98,10 +111,29 @@ def _step(outcome: StepOutcome) -> StepRecord:
     )
 
 
-def bundle_folder(prepared: Prepared, created: dt.date) -> Path:
-    """Where the entry is filed."""
-    settings = prepared.settings
-    return Path(settings.out) / settings.track / folder_name(created, settings.team, settings.plugin)
+def track_folder(prepared: Prepared) -> Path:
+    """The folder of all entries of the track; the entry is filed in it."""
+    return Path(prepared.settings.out) / prepared.settings.track
+
+
+def numbered(bundle: Bundle, folder: Path) -> tuple[Bundle, int]:
+    """``bundle`` under a name in ``folder`` that is free or already its own, and the number in that name.
+
+    Entries of one day, team and plugin share a name; none of them replaces another.
+    """
+    number = next(number for number in itertools.count(1) if _has_place(_under_number(bundle, number), folder))
+    return _under_number(bundle, number), number
+
+
+def _under_number(bundle: Bundle, number: int) -> Bundle:
+    submission = bundle.submission
+    name = folder_name(submission.created, submission.team, submission.plugin.name, number=number)
+    return replace(bundle, submission=submission.model_copy(update={"id": name}))
+
+
+def _has_place(bundle: Bundle, folder: Path) -> bool:
+    place = folder / bundle.submission.id
+    return not os.path.lexists(place) or bundles.is_filed(bundle, place)
 
 
 def _location(prepared: Prepared, checkpoint: Checkpoint) -> str | None:

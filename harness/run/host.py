@@ -21,6 +21,7 @@ from harness.errors import (
     PluginFailed,
     UsageError,
 )
+from harness.run.observer import ignore
 from harness.run.protocol import OptionsDescription, WorkerFailure, WorkerRequest, WorkerResponse
 from harness.run.recipe import Recipe, refused
 
@@ -61,7 +62,7 @@ class PluginHost:
         """
         request = self.request("options", recipe, folder)
         quick = Limits(time_s=min(OPTIONS_TIME_S, self._limits.time_s), memory_bytes=self._limits.memory_bytes)
-        answer = self.call(request, folder, _ignore, limits=quick, recipe=recipe)
+        answer = self.call(request, folder, ignore, limits=quick, recipe=recipe)
         return OptionsDescription.model_validate(answer.value)
 
     def request(self, operation: str, recipe: Recipe, folder: Path, **details: object) -> WorkerRequest:
@@ -179,7 +180,3 @@ def last_lines(log: Path, count: int = LOG_LINES_SHOWN) -> str:
     except OSError:
         return ""
     return "".join(f"\n    {line}" for line in lines)
-
-
-def _ignore(event: Event) -> None:
-    del event

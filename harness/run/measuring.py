@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from harness.containment import Limits
 from harness.corpora.held_out import held_out_samples
 from harness.document import digest_of, write_atomically
 from harness.judge.filed import file_bits_per_byte, file_performance
@@ -22,7 +21,6 @@ from harness.judge.measure import Surroundings, measure_bits_per_byte, measure_p
 from harness.judge.opencompass import TaskModel, TasksRequest, measure_tasks
 from harness.judge.results import BitsPerByte, Performance
 from harness.pico import tasks as demo_tasks
-from harness.run.code import engine_versions, judge_digest
 from harness.run.stepping import Product, perform
 from harness.submission.measurements import Evaluation, Measurements
 
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from harness.checkpoint.checkpoint import Checkpoint
-    from harness.judge.requests import Precision
     from harness.rules.edition import SuiteName
     from harness.run.observer import Observer
     from harness.run.preparation import Prepared
@@ -105,21 +102,19 @@ class Measuring:
         return {digest: BitsPerByte.model_validate(value) for digest, value in self._each(kind, subjects).items()}
 
     def _performance(self, subject: Subject) -> Performance:
-        rule, device = self.prepared.edition.measurement, self.prepared.settings.device
-        # FP16 arithmetic is emulated on most CPUs: what is stored as FP16 is computed in FP32 there.
-        precision: Precision = "float32" if device == "cpu" else "checkpoint"
+        rule = self.prepared.edition.measurement
 
         def work(missing: list[Subject], folder: Path) -> list[JsonValue]:
             surroundings = self._surroundings(folder)
-            path = missing[0].checkpoint.path
-            figure = measure_performance(path, rule=rule, surroundings=surroundings, precision=precision)
+            # In the checkpoint's own precision, on every device: an FP16 model's memory is that of FP16 weights.
+            figure = measure_performance(missing[0].checkpoint.path, rule=rule, surroundings=surroundings)
             return [figure.model_dump(mode="json")]
 
         def shown(value: JsonValue) -> str:
             figure = Performance.model_validate(value)
             return f"decode {figure.decode_tokens_per_s:.0f} tokens/s, peak {figure.peak_memory_bytes / 1e6:.0f} MB"
 
-        protocol: dict[str, JsonValue] = {"protocol": rule.model_dump(mode="json"), "precision": precision}
+        protocol: dict[str, JsonValue] = {"protocol": rule.model_dump(mode="json"), "precision": "checkpoint"}
         kind = _Kind(name="memory and speed", depends_on=protocol, work=work, shown=shown)
         return Performance.model_validate(self._each(kind, [subject])[subject.checkpoint.digest])
 
@@ -187,8 +182,8 @@ class Measuring:
             "kind": kind.name,
             "checkpoint": subject.checkpoint.digest,
             "prompts": subject.kind,
-            "judge": judge_digest(),
-            "engines": dict(engine_versions()),
+            "judge": self.prepared.judge_digest,
+            "engines": self.prepared.engines,
             "device": settings.device,
             "threads": settings.threads,
             **kind.depends_on,
@@ -196,10 +191,9 @@ class Measuring:
 
     def _surroundings(self, folder: Path) -> Surroundings:
         settings = self.prepared.settings
-        limits = Limits(time_s=settings.time_limit_s, memory_bytes=settings.memory_limit_bytes)
         return Surroundings(
             work_dir=folder.resolve(),
-            limits=limits,
+            limits=settings.limits,
             on_event=self.observer.event,
             device=settings.device,
             threads=settings.threads,

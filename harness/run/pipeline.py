@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from harness.document import Document
 from harness.errors import UsageError
-from harness.run.filing import assemble, bundle_folder, checkpoints_folder, model_result, story
+from harness.run.discovery import find_plugin
+from harness.run.filing import assemble, checkpoints_folder, model_result, numbered, story, track_folder
 from harness.run.finishing import package_of, plugin_findings, plugin_metrics
 from harness.run.measuring import Measuring, Subject
 from harness.run.preparation import Prepared, prepare
@@ -49,13 +50,20 @@ class Outcome:
     run: str
     bundle: Path
     """Where the entry is filed, or, with broken rules, where it was written to be looked at."""
+    number: int
+    """Which of the different entries of its day, team and plugin it is, from 1; it stands in the name from 2 on."""
     filed: bool
     submission: Submission
     report: Report
 
 
 def begin(settings: SubmitSettings, workspace: Workspace) -> RunRecord:
-    """Remember what was asked; the same settings are the same run, on whatever day they are given again."""
+    """Remember what was asked; the same settings are the same run, on whatever day they are given again.
+
+    Raises:
+        PluginNotFound: there is no such plugin; a slip of the finger leaves no run behind.
+    """
+    find_plugin(settings.plugin)
     run = f"{settings.plugin}-{settings.content_digest()[:8]}"
     path = workspace.root / "runs" / run / "run.json"
     try:
@@ -117,16 +125,18 @@ def _subjects(strategy: Strategy) -> list[Subject]:
 
 def _file(record: RunRecord, prepared: Prepared, bundle: bundles.Bundle) -> Outcome:
     """Write the bundle in the run's folder, validate it there, and file it only if no rule is broken."""
+    bundle, number = numbered(bundle, track_folder(prepared))
     draft = prepared.workspace.root / "runs" / record.run / bundle.submission.id
     bundles.write(bundle, draft)
     report = validate(draft, prepared.edition, weights=checkpoints_folder(prepared))
     report = report.with_findings(plugin_findings(prepared, draft))
-    folder = bundle_folder(prepared, record.created)
-    if not report.has_errors:
+    folder = track_folder(prepared) / bundle.submission.id
+    if not report.has_errors and not bundles.is_filed(bundle, folder):
         bundles.write(bundle, folder)
     return Outcome(
         run=record.run,
         bundle=draft if report.has_errors else folder,
+        number=number,
         filed=not report.has_errors,
         submission=bundle.submission,
         report=report,

@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.checkpoint.checkpoint import Checkpoint, read_config
-from harness.checkpoint.shards import read_layout
-from harness.containment import Limits
 from harness.corpora.door import DoorSettings
 from harness.errors import RecipeError, UsageError
 from harness.run.bases import find_base
-from harness.run.code import library_digest, tree_digest
+from harness.run.code import engine_versions, judge_digest, library_digest, packaging_digest, tree_digest
 from harness.run.digests import DigestMemory
 from harness.run.discovery import InstalledPlugin, find_plugin
 from harness.run.host import PluginHost
 from harness.run.recipe import Recipe, read_recipe
 from harness.run.settings import SubmitSettings, edition_of, models_of, track_of
-from harness.submission.describe import parameter_count
+from harness.submission.describe import checkpoint_parameters
 from harness.submission.naming import require_safe
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from harness.checkpoint.checkpoint import Checkpoint
     from harness.rules.edition import BaseModelRule, Edition, TaskName, TrackRule
     from harness.run.protocol import OptionsDescription
     from harness.run.workspace import Workspace
@@ -53,6 +53,10 @@ class Prepared:
     host: PluginHost
     plugin_digest: str
     library_digest: str
+    judge_digest: str
+    packaging_digest: str
+    engines: dict[str, JsonValue]
+    """Versions of the libraries that decide a step's bytes."""
     door: DoorSettings
     data_revisions: dict[str, str]
     tasks: tuple[TaskName, ...]
@@ -73,8 +77,7 @@ def prepare(settings: SubmitSettings, workspace: Workspace) -> Prepared:
     names = models_of(settings, track)
     _check_typed(settings, edition, track)
     plugin = find_plugin(settings.plugin)
-    limits = Limits(time_s=settings.time_limit_s, memory_bytes=settings.memory_limit_bytes)
-    host = PluginHost(plugin, limits, threads=settings.threads)
+    host = PluginHost(plugin, settings.limits, threads=settings.threads)
     door = DoorSettings(rules=edition.data, local=_absolute(settings.data), seed=0)
     memory = DigestMemory(workspace)
     return Prepared(
@@ -85,6 +88,9 @@ def prepare(settings: SubmitSettings, workspace: Workspace) -> Prepared:
         host=host,
         plugin_digest=tree_digest([plugin.folder()]),
         library_digest=library_digest(),
+        judge_digest=judge_digest(),
+        packaging_digest=packaging_digest(),
+        engines=dict(engine_versions()),
         door=door,
         data_revisions=door.revisions(),
         tasks=settings.tasks or tuple(edition.tasks),
@@ -116,7 +122,7 @@ def _model(
     name: str, rule: BaseModelRule, settings: SubmitSettings, host: PluginHost, memory: DigestMemory
 ) -> PreparedModel:
     base = memory.checkpoint(find_base(name, rule, settings, memory.workspace))
-    count = parameter_count(read_layout(base.path), read_config(base.path))
+    count = checkpoint_parameters(base.path)
     path, source = recipe_path(settings, name, host.plugin)
     recipe = read_recipe(path, settings.overrides, name=settings.recipe or f"{host.plugin.name}/recipes/{path.name}")
     folder = memory.workspace.root / "options" / f"{host.plugin.name}-{name}"

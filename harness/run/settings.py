@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from harness.containment import Limits
 from harness.document import Document
 from harness.errors import UsageError
 from harness.rules.edition import Edition, TaskName, TrackRule, load_edition
@@ -48,6 +49,16 @@ class SubmitSettings(Document):
     """Of each step, seconds."""
     memory_limit_bytes: int = Field(gt=0)
     """Of each step, bytes of resident memory."""
+
+    @property
+    def limits(self) -> Limits:
+        """What each step, and each measurement, may use."""
+        return Limits(time_s=self.time_limit_s, memory_bytes=self.memory_limit_bytes)
+
+
+def left_out_tasks(settings: SubmitSettings, edition: Edition) -> tuple[TaskName, ...]:
+    """The edition's tasks that ``--tasks`` leaves out: an entry without them is incomplete."""
+    return tuple(name for name in edition.tasks if settings.tasks and name not in settings.tasks)
 
 
 def edition_of(settings: SubmitSettings) -> Edition:

@@ -6,14 +6,13 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from harness.checkpoint.checkpoint import Checkpoint, read_config
-from harness.checkpoint.shards import read_layout
+from harness.checkpoint.checkpoint import Checkpoint, CheckpointFile, files_digest, list_files
 from harness.corpora.ledger import Ledger
 from harness.errors import CheckpointCorrupt, ContractBroken
-from harness.run.code import engine_versions
+from harness.run.digests import FILES
 from harness.run.protocol import CheckpointReference
 from harness.run.stepping import Done, Product, perform
-from harness.submission.describe import parameter_count
+from harness.submission.describe import checkpoint_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +35,8 @@ class StepOutcome:
     step: StepDescription
     done: Done
     checkpoint: Checkpoint
+    files: tuple[CheckpointFile, ...]
+    """Of the checkpoint, as they were digested when the step ended."""
     parameter_count: int
     ledger: Ledger
     notes: dict[str, JsonValue]
@@ -87,14 +88,14 @@ class _Branch:
     observer: Observer
 
     def walk(self, indices: Iterable[int]) -> tuple[StepOutcome, ...]:
-        student, outcomes = self.model.base, []
+        student, before = self.model.base, self.model.base_parameter_count
+        outcomes: list[StepOutcome] = []
         for index in indices:
-            outcome = self._step(index, student)
-            outcomes.append(outcome)
-            student = outcome.checkpoint
+            outcomes.append(self._step(index, student, before))
+            student, before = outcomes[-1].checkpoint, outcomes[-1].parameter_count
         return tuple(outcomes)
 
-    def _step(self, index: int, student: Checkpoint) -> StepOutcome:
+    def _step(self, index: int, student: Checkpoint, before: int) -> StepOutcome:
         step = self.model.options.steps[index]
         label = f"{'control' if self.name == 'control' else step.stage} {step.method}"
         self.observer.started(label)
@@ -102,9 +103,7 @@ class _Branch:
             self.prepared.workspace, self._depends_on(step, student), lambda folder: self._run(index, student, folder)
         )
         outcome = _outcome(self.prepared, step, done)
-        self.observer.finished(
-            label, _summary(outcome, checkpoint_parameters(student.path)), done.record.duration_s, reused=done.reused
-        )
+        self.observer.finished(label, _summary(outcome, before), done.record.duration_s, reused=done.reused)
         return outcome
 
     def _depends_on(self, step: StepDescription, student: Checkpoint) -> dict[str, JsonValue]:
@@ -123,7 +122,7 @@ class _Branch:
             "threads": settings.threads,
             "plugin": prepared.plugin_digest,
             "harness": prepared.library_digest,
-            "engines": dict(engine_versions()),
+            "engines": prepared.engines,
         }
 
     def _run(self, index: int, student: Checkpoint, folder: Path) -> Product:
@@ -148,14 +147,20 @@ def _product(prepared: Prepared, request: WorkerRequest, answer: Answer, folder:
     value = answer.value if isinstance(answer.value, dict) else {}
     made = folder / "work" / str(value["checkpoint"])
     try:
-        digest, count = Checkpoint.of(made).digest, checkpoint_parameters(made)
+        files, count = list_files(made), checkpoint_parameters(made)
     except CheckpointCorrupt as error:
         shutil.rmtree(made, ignore_errors=True)
         raise ContractBroken(
             f"plugin {prepared.plugin.name!r}: hook {request.operation!r} wrote no whole checkpoint: {error}"
         ) from error
     return Product(
-        value={"digest": digest, "parameter_count": count, "ledger": answer.ledger, "notes": value.get("notes")},
+        value={
+            "digest": files_digest(files),
+            "files": FILES.dump_python(files, mode="json"),
+            "parameter_count": count,
+            "ledger": answer.ledger,
+            "notes": value.get("notes"),
+        },
         duration_s=answer.duration_s,
         peak_memory_bytes=answer.peak_memory_bytes,
         made=made,
@@ -169,6 +174,7 @@ def _outcome(prepared: Prepared, step: StepDescription, done: Done) -> StepOutco
         step=step,
         done=done,
         checkpoint=Checkpoint(path=prepared.workspace.output(done.record.key), digest=str(value["digest"])),
+        files=FILES.validate_python(value["files"]),
         parameter_count=count if isinstance(count, int) else 0,
         ledger=Ledger.model_validate(value["ledger"]),
         notes=notes if isinstance(notes, dict) else {},
@@ -191,11 +197,6 @@ def millions(count: int) -> str:
         if count >= size:
             return f"{count / size:.2f} {unit}"
     return str(count)
-
-
-def checkpoint_parameters(path: Path) -> int:
-    """Parameters of the checkpoint in ``path``, from the headers of its shards."""
-    return parameter_count(read_layout(path), read_config(path))
 
 
 def reference(checkpoint: Checkpoint) -> CheckpointReference:

@@ -64,6 +64,15 @@ def write(bundle: Bundle, folder: Path) -> Path:
     return folder
 
 
+def is_filed(bundle: Bundle, folder: Path) -> bool:
+    """Whether ``folder`` already holds this very bundle; a report or a signature beside it may have been added."""
+    return all(_holds(folder / name, content) for name, content in contents(bundle).items())
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and not path.is_symlink() and path.read_bytes() == content
+
+
 def contents(bundle: Bundle) -> dict[str, bytes]:
     """Every file of the bundle by its name, in the order of writing: the manifest is last.
 

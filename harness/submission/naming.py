@@ -1,6 +1,7 @@
 """Names that become file names: lower-case letters, digits and single ``-``, ``_`` or ``.`` between them.
 
 submissions/demo/2026-11-22-team-nine-baseline-l1/      <date>-<team>-<plugin>
+submissions/demo/2026-11-22-team-nine.2-baseline-l1/    the second entry of that day, team and plugin
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 MAX_NAME_CHARACTERS = 48
 
 _SAFE = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*", re.ASCII)
-_FOLDER = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-(?P<rest>.+)", re.ASCII)
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_NUMBER = r"(?:\.(?:[2-9]|[1-9][0-9]+))?"
 
 
 def is_safe(name: str) -> bool:
@@ -44,16 +46,23 @@ def suggest(name: str) -> str:
     return "-".join(words)[:MAX_NAME_CHARACTERS].rstrip("-") or "team-1"
 
 
-def folder_name(created: dt.date, team: str, plugin: str) -> str:
+def folder_name(created: dt.date, team: str, plugin: str, *, number: int = 1) -> str:
     """The name of a bundle's folder, which is the id of the submission.
+
+    Args:
+        created: day of the run.
+        team: who files it.
+        plugin: what made it; every name ends in it.
+        number: which of the different entries of that day, team and plugin it is; the first goes without.
 
     Raises:
         UsageError: ``team`` or ``plugin`` cannot stand in a file name.
     """
-    return f"{created.isoformat()}-{require_safe(team, 'team')}-{require_safe(plugin, 'plugin')}"
+    which = f".{number}" if number > 1 else ""
+    return f"{created.isoformat()}-{require_safe(team, 'team')}{which}-{require_safe(plugin, 'plugin')}"
 
 
 def is_folder_name(name: str, team: str, plugin: str) -> bool:
-    """Whether ``name`` is that of a bundle of ``team`` made with ``plugin``, on whatever day."""
-    match = _FOLDER.fullmatch(name)
-    return match is not None and match["rest"] == f"{team}-{plugin}" and is_safe(team) and is_safe(plugin)
+    """Whether ``name`` is that of a bundle of ``team`` made with ``plugin``, on whatever day, of whatever number."""
+    named = f"{_DATE}-{re.escape(team)}{_NUMBER}-{re.escape(plugin)}"
+    return is_safe(team) and is_safe(plugin) and re.fullmatch(named, name, re.ASCII) is not None

@@ -41,6 +41,7 @@ def render(submission: Submission, recipe: RecipeRecord, edition: Edition) -> st
     parts = [
         f"# {submission.id}",
         *([f"> **{submission.notice}**"] if submission.notice else []),
+        *_incomplete(submission, edition),
         _facts(submission, edition),
         f"## Results: mean over {len(submission.models)} model(s)",
         _mean(submission, edition),
@@ -57,6 +58,12 @@ def render(submission: Submission, recipe: RecipeRecord, edition: Edition) -> st
         _units(edition),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _incomplete(submission: Submission, edition: Edition) -> list[str]:
+    scored = {score.task for score in submission.mean.tasks}
+    missing = [rule.column for name, rule in edition.tasks.items() if name not in scored]
+    return [f"> **incomplete: not scored on {', '.join(missing)}**"] if missing else []
 
 
 def _facts(submission: Submission, edition: Edition) -> str:

@@ -35,7 +35,7 @@ class Submission(Document):
 
     format_version: Literal[1] = 1
     id: str
-    """Name of the bundle's folder: ``<date>-<team>-<plugin>``."""
+    """Name of the bundle's folder: ``<date>-<team>-<plugin>``, with ``.2`` after the team for a second entry."""
     track: str
     edition: EditionRecord
     eligible: bool

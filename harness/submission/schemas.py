@@ -1,4 +1,4 @@
-"""The JSON Schemas of the files that people write and runs leave behind: ``python -m harness.submission.schemas``.
+"""The JSON Schemas of the files that people write and runs leave behind: ``harness schemas`` writes them.
 
 They are generated into ``schemas/`` and committed; a test fails when a model and its schema differ.
 """
@@ -6,8 +6,6 @@ They are generated into ``schemas/`` and committed; a test fails when a model an
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.document import write_atomically
@@ -18,6 +16,8 @@ from harness.submission.provenance import LedgerRecord, Lock, RecipeRecord
 from harness.submission.schema import Submission
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.document import Document
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -51,7 +51,3 @@ def write_schemas(folder: Path) -> tuple[Path, ...]:
 def _text(model: type[Document]) -> str:
     schema = {"$schema": DIALECT, **model.model_json_schema(mode="validation")}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    write_schemas(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("schemas"))

@@ -9,13 +9,15 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import os
 import platform
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import platformdirs
 from pydantic import Field, ValidationError
@@ -46,7 +48,7 @@ class EnvironmentRecord(Document):
     metadata_folders: tuple[str, ...]
     """The ``*.dist-info`` folders: one that is gone is a package that was torn out."""
     odd_files: tuple[str, ...] = ()
-    """Files that never had the recorded size: two packages that bring the same file, scripts that pip rewrites."""
+    """Files that never were as recorded: two packages that bring the same file, scripts that an installer rewrites."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,11 @@ def describe(folder: Path, toolchain: Toolchain, python_version: str, made_by: M
 
 
 def damaged_files(environment: Environment) -> list[str]:
-    """Installed files that are gone or have another size than the installer recorded (all of them are looked at)."""
+    """Installed files that are gone or have other bytes than the installer recorded; every byte is read.
+
+    Importing them would not tell: Python runs the compiled copy of a source that has its old size and its old time to
+    the second.
+    """
     record = environment.record
     return sorted(set(_unlike_record(environment.folder, record.metadata_folders)) - set(record.odd_files))
 
@@ -120,22 +126,43 @@ def damaged_files(environment: Environment) -> list[str]:
 def _unlike_record(folder: Path, metadata_folders: tuple[str, ...]) -> list[str]:
     packages = site_packages(folder)
     return [
-        row
+        row.path
         for name in metadata_folders
-        for row, size in _recorded(packages / name / "RECORD")
-        if not _has_size(packages / row, size)
+        for row in _recorded(packages / name / "RECORD")
+        if not _is_as_recorded(packages / row.path, row)
     ]
 
 
-def _recorded(path: Path) -> list[tuple[str, int]]:
+class _Row(NamedTuple):
+    """A line of a package's ``RECORD`` (Python packaging specifications, "Recording installed projects")."""
+
+    path: str
+    """Relative to the folder of packages."""
+    hash: str
+    """``sha256=`` and the digest in URL-safe base64 without padding; empty where none is recorded."""
+    size: str
+    """Bytes; empty where none is recorded."""
+
+
+def _recorded(path: Path) -> list[_Row]:
     if not path.is_file():
-        return [(str(path), 0)]
+        return [_Row(str(path), "", "0")]
     with path.open(newline="", encoding="utf-8") as stream:
-        return [(row[0], int(row[2])) for row in csv.reader(stream) if len(row) == 3 and row[2]]  # noqa: PLR2004
+        return [_Row(*row) for row in csv.reader(stream) if len(row) == len(_Row._fields) and any(row[1:])]
 
 
-def _has_size(path: Path, size: int) -> bool:
+def _is_as_recorded(path: Path, row: _Row) -> bool:
     try:
-        return path.stat().st_size == size
+        same_size = not row.size or path.stat().st_size == int(row.size)
+        return same_size and _has_hash(path, row.hash)
     except OSError:
         return False
+
+
+def _has_hash(path: Path, recorded: str) -> bool:
+    algorithm, _, expected = recorded.partition("=")
+    if algorithm not in hashlib.algorithms_guaranteed:
+        return True  # none recorded, or one that cannot be computed here
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, algorithm).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == expected

@@ -54,6 +54,29 @@ class TestCheckpointReader:
             chunks = list(reader.chunks(name, chunk_bytes=chunk_bytes))
         assert np.array_equal(np.concatenate(chunks) if whole.ndim else chunks[0], whole)
 
+    @pytest.mark.parametrize("name", ["half", "brain", "scalar", "empty"])
+    @pytest.mark.parametrize("buffer_bytes", [1, 64, 1 << 20])
+    def test_chunks_in_a_buffer(self, folder, name, buffer_bytes):
+        """The same elements, whether a row fits the buffer or not, and though each chunk is overwritten."""
+        buffer, found = np.empty(buffer_bytes, np.uint8), []
+        with open_checkpoint(folder) as reader:
+            whole = reader.read(name)
+            for chunk in reader.chunks_into(name, buffer):
+                found.append(chunk.copy())
+                chunk[...] = 1
+        assert np.array_equal(np.concatenate(found) if whole.ndim else found[0], whole)
+
+    def test_chunks_lie_in_the_buffer(self, folder):
+        """No other memory is taken where a row fits."""
+        buffer = np.empty(64, np.uint8)
+        with open_checkpoint(folder) as reader:
+            assert all(np.shares_memory(chunk, buffer) for chunk in reader.chunks_into("half", buffer))
+
+    def test_rows(self, folder):
+        """Some rows are those of the whole."""
+        with open_checkpoint(folder) as reader:
+            assert np.array_equal(reader.rows("half", 2, 5), reader.read("half")[2:5])
+
     def test_missing_tensor(self, folder):
         """A tensor that is not there is named."""
         with open_checkpoint(folder) as reader, pytest.raises(CheckpointCorrupt, match="'other' is missing"):

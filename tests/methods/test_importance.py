@@ -1,4 +1,4 @@
-"""L1 scores equal the sums that one would write down for a layer, whatever the dtype and the chunks."""
+"""Scores equal the sums that one would write down for a layer, whatever the dtype and the chunks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.checkpoint.checkpoint import read_config
-from harness.checkpoint.dtypes import to_float32
 from harness.checkpoint.reader import open_checkpoint
 from harness.methods import importance
-from harness.methods.importance import magnitude
+from harness.methods.importance import magnitude, magnitudes
 from harness.surgery.anatomy import load
 
 
@@ -98,10 +97,7 @@ class TestMagnitude:
     def test_chunks_do_not_matter(self, tiny_checkpoint, axis, monkeypatch):
         """Read a few rows at a time, the sums are the same."""
         whole = scores(tiny_checkpoint, axis)
-        from harness.checkpoint.reader import CheckpointReader
-
-        in_one = CheckpointReader.chunks
-        monkeypatch.setattr(CheckpointReader, "chunks", lambda self, name: in_one(self, name, chunk_bytes=700))
+        monkeypatch.setattr(importance, "CHUNK_BYTES", 700)
         np.testing.assert_allclose(scores(tiny_checkpoint, axis), whole, rtol=1e-6)
 
     def test_large_half_precision_rows_do_not_overflow(self, tiny_checkpoint, tmp_path):
@@ -116,9 +112,84 @@ class TestMagnitude:
         brain = rewritten(tiny_checkpoint, tmp_path / "brain", lambda _, tensor: tensor.bfloat16())
         np.testing.assert_allclose(scores(brain, "kv_group"), scores(tiny_checkpoint, "kv_group"), rtol=1e-2)
 
+    @pytest.mark.parametrize("axis", ["intermediate", "kv_group"])
+    def test_order_2_is_the_norm(self, tiny_checkpoint, tmp_path, axis):
+        """The root of the sum of squares: the L1 score of squared weights, rooted. FP64, so that squares are exact."""
+        wide = rewritten(tiny_checkpoint, tmp_path / "wide", lambda _, tensor: tensor.double())
+        squared = rewritten(wide, tmp_path / "squared", lambda _, tensor: tensor**2)
+        np.testing.assert_allclose(scores(wide, axis, order=2) ** 2, scores(squared, axis), rtol=1e-6)
 
-def test_absolute_sums_overwrite_their_input_only():
-    """The widened copy is used as scratch; what was read is not touched."""
-    stored = np.array([[-1, 2], [3, -4]], np.float16)
-    assert importance.absolute_sums(to_float32(stored, "F16"), 0).tolist() == [3, 7]
-    assert stored[0, 0] == -1
+    def test_order_2_with_mean(self, tiny_checkpoint, tmp_path):
+        """Weights of one magnitude: the root of as many means as there are tensors."""
+        ones = rewritten(tiny_checkpoint, tmp_path / "ones", lambda _, tensor: torch.full_like(tensor, -0.5))
+        tensor_count = len(load(read_config(ones)).coupled("intermediate", 1))
+        found = scores(ones, "intermediate", order=2, aggregation="mean")
+        np.testing.assert_allclose(found, 0.5 * tensor_count**0.5, rtol=1e-6)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_wider_dtypes(self, tiny_checkpoint, tmp_path, dtype):
+        """The same values in wider types have the same scores."""
+        wide = rewritten(tiny_checkpoint, tmp_path / "wide", lambda _, tensor: tensor.to(dtype))
+        np.testing.assert_allclose(scores(wide, "kv_group"), scores(tiny_checkpoint, "kv_group"), rtol=1e-12)
+
+    def test_integers_are_refused(self, tiny_checkpoint, tmp_path):
+        """Integer tensors have no magnitudes to compare."""
+        integers = rewritten(tiny_checkpoint, tmp_path / "integers", lambda _, tensor: tensor.to(torch.int16))
+        with pytest.raises(ValueError, match="dtype must be one of F16, BF16, F32, F64, got I16"):
+            scores(integers, "kv_group")
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    @pytest.mark.parametrize("order", [1, 2])
+    def test_a_broken_weight_shows(self, tiny_checkpoint, tmp_path, value, order):
+        """A weight that is not finite makes its unit's score not finite, and no other's."""
+
+        def spoil(name, tensor):
+            if name in {"model.layers.1.mlp.down_proj.weight", "model.layers.1.mlp.fc2.weight"}:
+                tensor[3, 7] = value
+            return tensor
+
+        found = scores(rewritten(tiny_checkpoint, tmp_path / "x", spoil), "intermediate", order=order)
+        assert np.flatnonzero(~np.isfinite(found)).tolist() == [7]
+
+
+class TestMagnitudes:
+    @pytest.mark.parametrize("order", [1, 2])
+    @pytest.mark.parametrize("aggregation", ["sum", "mean"])
+    def test_several_axes_at_once(self, tiny_checkpoint, order, aggregation):
+        """As each axis alone, to the bit."""
+        anatomy, axes = load(read_config(tiny_checkpoint)), ("intermediate", "kv_group", "head", "hidden")
+        with open_checkpoint(tiny_checkpoint) as reader:
+            found = magnitudes(reader, anatomy, axes, 1, order=order, aggregation=aggregation)
+            for axis in axes:
+                alone = magnitude(reader, anatomy, axis, 1, order=order, aggregation=aggregation)
+                np.testing.assert_array_equal(found[axis], alone)
+                assert len(alone) == anatomy.sizes[axis]
+
+    def test_each_tensor_is_read_once(self, tiny_checkpoint, monkeypatch):
+        """Though rows are units of one axis and columns of another; other layers are not touched."""
+        from harness.checkpoint.reader import CheckpointReader
+
+        inner, names = CheckpointReader.chunks_into, []
+
+        def watched(self, name, buffer):
+            names.append(name)
+            return inner(self, name, buffer)
+
+        monkeypatch.setattr(CheckpointReader, "chunks_into", watched)
+        anatomy = load(read_config(tiny_checkpoint))
+        with open_checkpoint(tiny_checkpoint) as reader:
+            magnitudes(reader, anatomy, ("kv_group", "head", "hidden"), 1)
+        expected = {tensor.name for axis in ("kv_group", "head", "hidden") for tensor in anatomy.coupled(axis, 1)}
+        assert sorted(names) == sorted(expected)
+
+    def test_columns_of_every_dimension(self, tiny_checkpoint):
+        """Hidden units: rows of what writes to the residual stream, columns of what reads from it, norms."""
+        with open_checkpoint(tiny_checkpoint) as reader:
+            anatomy = load(read_config(tiny_checkpoint))
+            found = magnitude(reader, anatomy, "hidden", 1)
+            expected = np.zeros(64)
+            for tensor in anatomy.coupled("hidden", 1):
+                weights = np.abs(reader.read(tensor.name).astype(np.float64))
+                has_rows = tensor.dimensions[0] == (("hidden",),)
+                expected += weights.reshape(64, -1).sum(1) if has_rows else weights.sum(0)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)

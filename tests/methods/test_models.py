@@ -9,8 +9,10 @@ from safetensors import safe_open
 from transformers import AutoTokenizer
 
 from harness.checkpoint.checkpoint import Checkpoint
+from harness.checkpoint.structure import read_structure
 from harness.errors import CheckpointCorrupt, MeasurementFailed
 from harness.methods import models
+from harness.structured import files
 
 
 @pytest.fixture
@@ -114,3 +116,60 @@ class TestSave:
         with pytest.raises(MeasurementFailed, match=r"lm_head\.weight: not finite in FP16 \(largest magnitude 1e\+06"):
             models.save(model, tmp_path / "a", like=tiny_checkpoints["llama"])
         assert not (tmp_path / "a").exists()
+
+
+@pytest.fixture
+def structured(tiny_checkpoints, tmp_path):
+    """The tiny Llama with a record of its shape, in FP16."""
+    folder = shutil.copytree(tiny_checkpoints["llama"], tmp_path / "structured")
+    names = {
+        "attention_norm": "input_layernorm",
+        "mlp_norm": "post_attention_layernorm",
+        "query": "self_attn.q_proj",
+        "key": "self_attn.k_proj",
+        "value": "self_attn.v_proj",
+        "output": "self_attn.o_proj",
+        "gate": "mlp.gate_proj",
+        "up": "mlp.up_proj",
+        "down": "mlp.down_proj",
+    }
+    block = {"norm": "rms", "norm_epsilon": "rms_norm_eps", "activation": "hidden_act", "final_norm": "norm"} | names
+    layers = [{"intermediate": 96, "kv_group": 2, "head": 2}] * 2
+    edit_config(folder, structure={"model_type": "llama", "block": block, "layers": layers})
+    files.complete(folder)
+    return folder
+
+
+class TestStructured:
+    def test_equals_the_stock_model(self, structured, tiny_checkpoints):
+        """A checkpoint with a structure is loaded by our class, and computes the same."""
+        ours, stock = models.load(structured), models.load(tiny_checkpoints["llama"])
+        assert type(ours).__name__ == "StructuredForCausalLM"
+        token_ids = torch.tensor([[5, 6, 7, 8]])
+        assert torch.equal(ours(token_ids).logits, stock(token_ids).logits)
+
+    def test_load_and_save_is_the_identity(self, structured, tmp_path):
+        """Structure, modeling file, configuration and tokenizer come along; saved again, the bytes are the same."""
+        first = models.save(models.load(structured), tmp_path / "first", like=structured)
+        second = models.save(models.load(first), tmp_path / "second", like=first)
+        assert Checkpoint.of(first).digest == Checkpoint.of(second).digest
+        assert read_structure(first) == read_structure(structured)
+        assert files.is_ours(first)
+        config = json.loads((first / "config.json").read_text())
+        assert (config["model_type"], config["base_model_type"]) == ("edge_structured", "llama")
+        assert config["dtype"] == "float16"
+        assert "structure" not in config
+        assert AutoTokenizer.from_pretrained(first, local_files_only=True)("a")["input_ids"]
+
+    def test_runs_no_code_of_the_checkpoint(self, structured):
+        """Not even a file that has the name of ours."""
+        (structured / "modeling_structured.py").write_text("raise SystemExit('executed')")
+        assert type(models.load(structured)).__module__ == "harness.structured.modeling_structured"
+
+    def test_a_structure_that_does_not_fit_is_told(self, structured):
+        """As a configuration that does not."""
+        record = json.loads((structured / "structure.json").read_text())
+        record["layers"][0]["ranks"] = {"mlp.up_proj": 3}
+        (structured / "structure.json").write_text(json.dumps(record))
+        with pytest.raises(CheckpointCorrupt, match=r"missing.*up_proj\.A"):
+            models.load(structured)

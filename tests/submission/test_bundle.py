@@ -8,7 +8,7 @@ import pytest
 from harness.errors import UsageError
 from harness.submission import bundle as bundles
 from harness.submission import layout
-from harness.submission.bundle import contents, write
+from harness.submission.bundle import contents, is_filed, write
 from harness.submission.schema import Submission
 
 
@@ -113,6 +113,29 @@ class TestWrite:
         )
         write(fewer, folder)
         assert not (folder / "items").exists()
+
+
+class TestIsFiled:
+    def test_what_was_written_is_filed(self, bundle, folder):
+        """Not before; and a report that was added beside it changes nothing."""
+        assert not is_filed(bundle, folder)
+        write(bundle, folder)
+        (folder / layout.REPORT).write_text("<p>pretty</p>")
+        assert is_filed(bundle, folder)
+
+    @pytest.mark.parametrize("damage", ["changed", "missing", "link"])
+    def test_one_file_that_differs_is_enough(self, bundle, folder, tmp_path, damage):
+        """Another byte, no file, or a link to the right bytes: it is not this bundle."""
+        write(bundle, folder)
+        path = folder / layout.LOCK
+        content = path.read_bytes()
+        path.unlink()
+        if damage == "changed":
+            path.write_bytes(content + b" ")
+        if damage == "link":
+            (tmp_path / "elsewhere").write_bytes(content)
+            path.symlink_to(tmp_path / "elsewhere")
+        assert not is_filed(bundle, folder)
 
 
 class TestDocuments:

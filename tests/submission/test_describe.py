@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from harness.checkpoint.checkpoint import Checkpoint
+from harness.checkpoint.checkpoint import Checkpoint, list_files
 from harness.errors import CheckpointCorrupt
-from harness.submission.describe import describe_checkpoint
+from harness.submission.describe import checkpoint_parameters, describe_checkpoint
 from tests.validation.make import write_checkpoint
 
 
@@ -21,6 +21,14 @@ class TestDescribeCheckpoint:
         assert (record.parameter_count, record.weights_bytes, record.dtypes) == (320, 640, ("F16",))
         assert [file.name for file in record.files] == ["config.json", "model.safetensors"]
         assert str(tmp_path) not in record.model_dump_json()
+
+    def test_known_files_are_not_read_again(self, tmp_path, monkeypatch):
+        """With the files' digests at hand, the record is the same without a look at the weights."""
+        path = write_checkpoint(tmp_path / "model", seed=1, hidden=8)
+        read, files = describe_checkpoint(path), list_files(path)
+        monkeypatch.setattr("harness.submission.describe.list_files", lambda path: pytest.fail(f"{path} is read again"))
+        assert describe_checkpoint(path, files=files) == read
+        assert checkpoint_parameters(path) == read.parameter_count
 
     @pytest.mark.parametrize(("tied", "expected"), [(True, 320), (False, 320 + 256)])
     def test_a_tied_output_embedding_counts_once(self, tmp_path, tied, expected):

@@ -32,6 +32,19 @@ class TestFolderName:
         assert not is_folder_name(name, team, "nic")
         assert not is_folder_name(f"x{name}", team, "nics")
 
+    @given(number=st.integers(2, 10**6))
+    def test_a_number_stands_after_the_team(self, number):
+        """A second entry of a day is told apart, still ends in its plugin, and is a folder name of the same two."""
+        name = folder_name(DAY, "team-nine", "baseline-l1", number=number)
+        assert name == f"2026-11-22-team-nine.{number}-baseline-l1"
+        assert is_folder_name(name, "team-nine", "baseline-l1")
+        assert name != folder_name(DAY, "team-nine", "baseline-l1", number=number + 1)
+
+    @pytest.mark.parametrize("number", ["0", "1", "02", "", "-2", "2.3", "x"])
+    def test_no_other_number(self, number):
+        """The first entry goes without, and a number is written in one way only."""
+        assert not is_folder_name(f"2026-11-22-nine.{number}-nics", "nine", "nics")
+
 
 class TestSuggest:
     @given(st.text())

@@ -29,6 +29,16 @@ class TestPage:
         assert bundle.edition.measurement.memory_unit in text
         assert "TruthfulQA 0-1" in text
 
+    def test_says_which_tasks_are_missing(self, bundle):
+        """An entry that was not scored on every task says so before any number; a complete one does not."""
+        mean = bundle.submission.mean
+        part = bundle.submission.model_copy(update={"mean": mean.model_copy(update={"tasks": mean.tasks[2:]})})
+        text = render(part, bundle.recipe, bundle.edition)
+        columns = [rule.column for rule in bundle.edition.tasks.values()]
+        note = f"incomplete: not scored on {columns[0]}, {columns[1]}"
+        assert text.index(note) < text.index("## Results")
+        assert "incomplete" not in render(bundle.submission, bundle.recipe, bundle.edition)
+
     def test_what_was_not_measured_is_a_dash(self, bundle):
         """A missing measurement is never a zero."""
         model = bundle.submission.models[0]

@@ -13,7 +13,7 @@ SCHEMAS = Path(__file__).parents[2] / "schemas"
 class TestSchemas:
     @pytest.mark.parametrize("name", sorted(schema_texts()))
     def test_the_committed_schema_is_true(self, name):
-        """``schemas/`` is what the models generate; regenerate with ``python -m harness.submission.schemas``."""
+        """``schemas/`` is what the models generate; regenerate with ``harness schemas``."""
         assert (SCHEMAS / name).read_text() == schema_texts()[name]
 
     def test_nothing_else_stands_there(self):

@@ -21,6 +21,13 @@ def ignore(_event):
     """A receiver of events that does not care."""
 
 
+def rewrite_unseen(path, text):
+    """Other code that looks like the old to Python, which compares the size and the time to the second."""
+    before = path.stat()
+    path.write_text(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 @pytest.fixture
 def root(tmp_path):
     return tmp_path / "root"
@@ -71,10 +78,16 @@ class TestInstall:
             pytest.param(
                 lambda folder: (site_packages(folder) / "smallengine.py").write_text("VALUE = 3\n"), id="wrong code"
             ),
+            pytest.param(
+                lambda folder: rewrite_unseen(site_packages(folder) / "smallengine.py", "VALUE = 3\n"),
+                id="wrong code behind its compiled copy",
+            ),
         ],
     )
-    def test_repairs_a_broken_one(self, made, small, root, damage):
+    def test_repairs_a_broken_one(self, small, root, monkeypatch, damage):
         """Whatever happened to it, afterwards it does what it should."""
+        monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        made = provision.install(small, root=root, on_event=ignore)
         damage(made.folder)
         repaired = provision.install(small, root=root, on_event=ignore)
         assert (site_packages(repaired.folder) / "smallengine.py").read_text() == "VALUE = 1\n"

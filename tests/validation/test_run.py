@@ -63,6 +63,32 @@ class TestValidate:
             found = [one for one in validate(made.path, edition).findings if one.rule == "models.complete"]
             assert [one.severity for one in found] == [severity]
 
+    def test_a_part_of_the_tasks_is_an_error_only_where_entries_compete(self, made):
+        """The demo may show two tasks; an entry of the competition needs all, and nobody may show none of its items."""
+
+        def keep_two(record):
+            for model in record["models"]:
+                for result in model["checkpoints"]:
+                    del result["measurements"]["evaluation"]["tasks"][2:]
+
+        made.change("submission.json", keep_two)
+        demo = load_edition("demo")
+        for edition, severity in (
+            (demo, Severity.WARNING),
+            (demo.model_copy(update={"eligible": True}), Severity.ERROR),
+        ):
+            found = [one for one in validate(made.path, edition).findings if one.rule == "scores.tasks_complete"]
+            assert {one.severity for one in found} == {severity}
+            assert len(found) == 3 * (len(demo.tasks) - 2)
+
+    @pytest.mark.parametrize(("number", "broken"), [(2, False), (11, False), (1, True)])
+    def test_a_second_entry_of_a_day_has_a_number(self, made, number, broken):
+        """The number stands after the team, from 2 on, in the folder's name and in the id."""
+        name = made.path.name.replace("-baseline-l1", f".{number}-baseline-l1")
+        made.set("submission.json", "id", name)
+        report = validate(made.path.rename(made.path.with_name(name)), weights=made.weights)
+        assert ("bundle.folder_name" in {one.rule for one in report.findings}) is broken
+
     def test_the_same_entry_gives_the_same_report(self, made):
         """Findings come in one order, whatever the order of checks."""
         made.set("submission.json", "track", "marathon")

@@ -13,10 +13,11 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from harness.pico.corpus import arithmetic, boolean, counting, facts, idioms, python_code, reasoning, stories
-from harness.pico.corpus.item import Item, Language, Split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from harness.pico.corpus.item import Item, Language, Split
 
 # The weights put about one fifth of the items in Chinese.
 _RULES: dict[str, tuple[Callable[[Random], Item], int]] = {

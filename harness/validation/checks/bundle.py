@@ -185,15 +185,15 @@ def folder_name(entry: Entry, _: Edition) -> Iterator[Finding]:
     submission = entry.submission
     if submission is None:
         return
-    expected = f"{submission.created.isoformat()}-{submission.team}-{submission.plugin.name}"
+    day, team, plugin = submission.created.isoformat(), submission.team, submission.plugin.name
     place = Place(file=layout.SUBMISSION, field="id")
-    if submission.id != expected or not is_folder_name(submission.id, submission.team, submission.plugin.name):
+    if not (submission.id.startswith(f"{day}-") and is_folder_name(submission.id, team, plugin)):
         yield finding(
             "bundle.folder_name",
             place,
             "the id is not made of date, team and plugin",
             found=submission.id,
-            allowed=expected,
+            allowed=f"{day}-{team}-{plugin}, or {day}-{team}.N-{plugin} with N from 2",
         )
     elif entry.name != submission.id:
         yield finding(

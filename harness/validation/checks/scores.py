@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from harness.rules.finding import Finding, Place
+from harness.rules.finding import Finding, Place, Severity
 from harness.submission import layout, results_csv
 from harness.submission.mean import mean_scores
 from harness.validation.catalogue import finding
@@ -25,7 +25,10 @@ RELATIVE_TOLERANCE = 1e-9
 
 
 def tasks_complete(entry: Entry, edition: Edition) -> Iterator[Finding]:
-    """Every final checkpoint has a score for every task of the edition, on at least one item."""
+    """Every final checkpoint has a score for every task of the edition, on at least one item.
+
+    An entry that cannot compete may show a part of the tasks: there a task that was left out is a warning.
+    """
     for one in finals(entry):
         evaluation = one.measurements.evaluation
         counts = {score.task: score.item_count for score in evaluation.tasks} if evaluation else {}
@@ -34,7 +37,16 @@ def tasks_complete(entry: Entry, edition: Edition) -> Iterator[Finding]:
                 place = Place(file=layout.SUBMISSION, field=f"{one.field}.evaluation.tasks")
                 found = "no items" if task in counts else "no score"
                 message = f"{one.model} was not scored on {task}"
-                yield finding("scores.tasks_complete", place, message, found=found, allowed=f"a score on {task}")
+                is_part = not edition.eligible and counts and task not in counts
+                severity = Severity.WARNING if is_part else Severity.ERROR
+                yield finding(
+                    "scores.tasks_complete",
+                    place,
+                    message,
+                    found=found,
+                    allowed=f"a score on {task}",
+                    severity=severity,
+                )
 
 
 def value_range(entry: Entry, _: Edition) -> Iterator[Finding]:

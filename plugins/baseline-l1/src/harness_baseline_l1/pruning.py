@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from harness import Forecast, StepResult
 from harness.checkpoint.reader import CheckpointReader, open_checkpoint
-from harness.methods.importance import magnitude
+from harness.methods.importance import magnitudes
 from harness.methods.selection import Widths, WidthSearch, keep_top, solve_budget
 from harness.progress import silent
 from harness.surgery import anatomy as anatomies
 from harness.surgery.apply import apply
 from harness.surgery.count import parameter_count
-from harness.surgery.shape import is_stock, resized_config
 from harness.surgery.plan import plan_of
+from harness.surgery.shape import is_stock, resized_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,16 +77,16 @@ def make_plan(
     keep: dict[str, list[list[int]]] = {axis: [] for axis in cut}
     for layer in range(anatomy.layer_count):
         progress("scoring", layer, anatomy.layer_count, "L1 norm")
+        scores = magnitudes(reader, anatomy, tuple(cut), layer, aggregation=step.aggregation)
         for axis, count in cut.items():
-            scores = magnitude(reader, anatomy, axis, layer, aggregation=step.aggregation)
-            keep[axis].append(keep_top(scores, count).tolist())
+            keep[axis].append(keep_top(scores[axis], count).tolist())
     progress("scoring", anatomy.layer_count, anatomy.layer_count)
     return plan_of(anatomy, keep)
 
 
-def axis_sizes(config: Mapping[str, Any]) -> dict[str, int]:
+def axis_sizes(config: Mapping[str, Any]) -> Mapping[str, int]:
     """Units of every axis of the model that ``config`` describes; raises ``UsageError`` without an anatomy."""
-    return anatomies.axis_sizes(anatomies.load_table(str(config.get("model_type"))), config)
+    return anatomies.load(config).sizes
 
 
 def _notes(config: Mapping[str, Any], widths: Widths) -> dict[str, int]:
