@@ -510,16 +510,20 @@ class StructuredLayer(GradientCheckpointingLayer):
         self.scaling = self.head_dim**-0.5
         self.is_causal = True
         self._activation = ACT2FN[getattr(config, self._block.activation)]
-        self._widths: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {}
+        self._attention_dropout = float(getattr(config, "attention_dropout", 0.0) or 0.0)
+        self._dropout = float(getattr(config, "resid_pdrop", 0.0) or 0.0)
+        self._sources: dict[str, tuple[str, ...]] = {}
+        self._rows: dict[str, tuple[int, ...]] = {}
         self._build_linears(shapes, layer)
         self._build_norms()
+        self._paths = {name: tuple(name.split(".")) for name, _ in self.named_modules() if name}
 
     def _build_linears(self, shapes: Shapes, layer: LayerShape) -> None:
         """Linears, fused and factorised as the structure has them."""
         sizes = shapes.sizes(layer, self.config.hidden_size, self.head_dim)
         for name, parts in shapes.linears.items():
             rows, inputs = tuple(sizes[part][0] for part in parts), sizes[parts[0]][1]
-            self._widths[name] = (parts, rows)
+            self._sources[name], self._rows[name] = parts, rows
             bias, rank = shapes.has_bias(name), layer.ranks.get(name)
             linear = nn.Linear(inputs, sum(rows), bias=bias)
             place(self, name, linear if rank is None else Factorised(inputs, rank, sum(rows), bias=bias))
@@ -541,13 +545,13 @@ class StructuredLayer(GradientCheckpointingLayer):
         **kwargs: Any,  # noqa: ANN401 - for the attention's implementation
     ) -> tuple[Tensor, Tensor | None]:
         """``[B, T, D]`` to ``[B, T, D]`` and, where the implementation has them, the attention's weights."""
-        normed = self.get_submodule(self._block.attention_norm)(hidden)
+        normed = self._run(self._block.attention_norm, hidden)
         attended, weights = self._attend(normed, rotation, mask, cache, **kwargs)
         attended = self._drop(attended)
         if self._block.mlp_norm is None:
             return attended + self._drop(self._mlp(normed)) + hidden, weights
         hidden = hidden + attended
-        return hidden + self._drop(self._mlp(self.get_submodule(self._block.mlp_norm)(hidden))), weights
+        return hidden + self._drop(self._mlp(self._run(self._block.mlp_norm, hidden))), weights
 
     def _attend(
         self,
@@ -562,35 +566,44 @@ class StructuredLayer(GradientCheckpointingLayer):
         found = self._project(block.attention_inputs, hidden)
         query, key, value = (part.view(batch, tokens, -1, self.head_dim) for part in found)  # [B, T, heads, d]
         if block.query_norm is not None and block.key_norm is not None:
-            query, key = self.get_submodule(block.query_norm)(query), self.get_submodule(block.key_norm)(key)
+            query, key = self._run(block.query_norm, query), self._run(block.key_norm, key)
         query, key, value = (part.transpose(1, 2) for part in (query, key, value))  # [B, heads, T, d]
         query, key = rotate(query, *rotation), rotate(key, *rotation)
         if cache is not None:
             key, value = cache.update(key, value, self.layer_idx)
         kind = self.config._attn_implementation  # noqa: SLF001 - there is no public name for it
         attention = eager_attention if kind in {None, "eager"} else ALL_ATTENTION_FUNCTIONS[kind]
-        loss = float(getattr(self.config, "attention_dropout", 0.0) or 0.0) if self.training else 0.0
+        loss = self._attention_dropout if self.training else 0.0
         attended, weights = attention(self, query, key, value, mask, dropout=loss, scaling=self.scaling, **kwargs)
-        return self.get_submodule(block.output)(attended.reshape(batch, tokens, -1)), weights
+        return self._run(block.output, attended.reshape(batch, tokens, -1)), weights
 
     def _mlp(self, hidden: Tensor) -> Tensor:
         """``[B, T, D]`` to ``[B, T, D]``, through the layer's intermediate units."""
         first, *rest = self._project(self._block.mlp_inputs, hidden)
         units = self._activation(first) * rest[0] if rest else self._activation(first)
-        output: Tensor = self.get_submodule(self._block.down)(units)
-        return output
+        return self._run(self._block.down, units)
 
     def _project(self, parts: tuple[str, ...], hidden: Tensor) -> list[Tensor]:
         """Outputs of the linears ``parts``, from whichever modules compute them."""
+        if all(part in self._sources for part in parts):
+            return [self._run(part, hidden) for part in parts]
         found: dict[str, Tensor] = {}
-        for name, (names, rows) in self._widths.items():
+        for name, names in self._sources.items():
             if names[0] in parts:
-                found |= zip(names, self.get_submodule(name)(hidden).split(rows, dim=-1), strict=True)
+                found |= zip(names, self._run(name, hidden).split(self._rows[name], dim=-1), strict=True)
         return [found[part] for part in parts]
+
+    def _run(self, name: str, hidden: Tensor) -> Tensor:
+        """The output of module ``name``, looked up each time: adapters put others in the place of modules."""
+        module: Any = self
+        for part in self._paths[name]:
+            module = module._modules[part]  # noqa: SLF001 - ``get_submodule`` is slow where layers are small
+        output: Tensor = module(hidden)
+        return output
 
     def _drop(self, hidden: Tensor) -> Tensor:
         """Dropout of what is added to the hidden states, in architectures that have it."""
-        return functional.dropout(hidden, p=getattr(self.config, "resid_pdrop", 0.0), training=self.training)
+        return functional.dropout(hidden, p=self._dropout, training=True) if self.training else hidden
 
 
 def make_norm(config: StructuredConfig, block: Block, size: int) -> nn.Module:

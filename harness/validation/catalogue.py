@@ -1,4 +1,4 @@
-"""The catalogue of rules: ``catalogue.toml`` as typed data, and findings made from it.
+"""The catalogue of rules: ``rules/<family>.toml`` as typed data, and findings made from it.
 
 A rule's id is ``family.name`` and never changes. Severity, rationale and fix are the catalogue's; a check adds the
 place, what was found and what is allowed.
@@ -39,18 +39,21 @@ class Rule(Document):
         return self.id.partition(".")[0]
 
 
-class Catalogue(Document):
-    """The file ``catalogue.toml``."""
+class Family(Document):
+    """One file of rules."""
 
     rule: tuple[Rule, ...]
 
 
 @functools.cache
 def rules() -> Mapping[str, Rule]:
-    """Every rule by its id, in the order of the file."""
-    text = (resources.files("harness.validation") / "catalogue.toml").read_text(encoding="utf-8")
-    catalogue = Catalogue.model_validate(tomllib.loads(text))
-    return {rule.id: rule for rule in catalogue.rule}
+    """Every rule by its id, family by family."""
+    files = sorted(
+        (entry for entry in (resources.files("harness.validation") / "rules").iterdir() if entry.name.endswith(".toml")),
+        key=lambda entry: entry.name,
+    )
+    families = [Family.model_validate(tomllib.loads(entry.read_text(encoding="utf-8"))) for entry in files]
+    return {rule.id: rule for family in families for rule in family.rule}
 
 
 def finding(  # noqa: PLR0913 - a finding is these facts, named at the call

@@ -240,3 +240,15 @@ class TestMaking:
         names = (structured, structured / "config.json", "config.json")
         named = [StructuredConfig.from_pretrained(name) for name in names]
         assert all(config.structure == named[0].structure for config in named)
+
+    def test_a_module_in_anothers_place_is_used(self, dense, model):
+        """Adapters replace linears; what they put there computes."""
+        name = dense.record["block"]["down"]
+        container, _, leaf = name.rpartition(".")
+        parent = model.model.layers[1].get_submodule(container)
+        original = getattr(parent, leaf)
+        before = dense.logits(model)
+        setattr(parent, leaf, torch.nn.Sequential(original, torch.nn.Dropout(1.0).train()))
+        assert not torch.allclose(dense.logits(model), before)
+        setattr(parent, leaf, torch.nn.Sequential(original, torch.nn.Identity()))
+        assert torch.equal(dense.logits(model), before)
