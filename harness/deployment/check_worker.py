@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from harness.channel import serve
 from harness.deployment.check import PackageCheck, PackageCheckRequest
 from harness.deployment.transformers_package import read_package
 from harness.errors import CheckpointCorrupt
+from harness.methods.models import load
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,10 +59,7 @@ def _check_stop_ids(package: Path, manifest: PackageManifest) -> None:
 @torch.inference_mode()
 def _logits(folder: Path, token_ids: Tensor) -> Tensor:
     """``[1, tokens]`` -> ``[1, tokens, vocab]``, float32; NaN becomes infinity, so that it never counts as equal."""
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-    )
-    model.eval()  # type: ignore[no-untyped-call]
+    model = load(folder)
     return torch.nan_to_num(model(input_ids=token_ids, use_cache=False).logits, nan=float("inf"))
 
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import DynamicCache
 
 from harness.errors import MeasurementFailed
-from harness.judge.loading import context_tokens, load_config, load_model
+from harness.judge.loading import build_empty, context_tokens, load_config, load_model
 from harness.judge.results import Performance
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ def _check_context(checkpoint: Path, config: PreTrainedConfig, request: Performa
 
 def _touch_libraries(config: PreTrainedConfig, device: str) -> int:
     """Import the model's code and start the device, without a weight; returns VmHWM then, bytes."""
-    with torch.device("meta"):
-        AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    build_empty(config)
     if _on_gpu(device):
         torch.zeros(1, device=device)
     return peak_resident_bytes()

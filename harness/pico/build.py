@@ -35,7 +35,7 @@ class BuildSettings:
     """How the models are trained. The defaults made the shipped ones."""
 
     seed: int = 0
-    steps: int = 2200
+    steps: int = 2800
     batch_size: int = 16
     window_tokens: int = 160
     peak_rate: float = 3e-3

@@ -4,6 +4,10 @@
     chat   <|bos|><|user|> question <|end|><|assistant|> answer <|end|>      document   <|bos|> text <|end|>
 
 `<|end|>` is both the end of a turn and the end of sequence.
+
+Text is cut before the merges as Qwen2 cuts it, for all three models: transformers gives a `qwen2` checkpoint the class
+`Qwen2Tokenizer` whatever its files say, and that class brings its own rule. With any other rule in `tokenizer.json` the
+same text would have other tokens in the one model than in the others, and than it was trained on.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from harness.pico.corpus import Item, items, user_turn
 
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
 SPECIAL_TOKENS = ("<|pad|>", "<|bos|>", "<|end|>", "<|user|>", "<|assistant|>")
 PAD, BOS, END, USER, ASSISTANT = range(5)
 CONTEXT_LENGTH = 512
+QWEN2_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""Qwen2's rule: a word with the space before it, single digits, runs of other marks, line ends, spaces."""
 
 _CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -43,8 +51,12 @@ class Encoded:
 def train(*, seed: int, vocabulary_size: int, item_count: int) -> Tokenizer:
     """Learn the merges from the first `item_count` training items; the same arguments give the same tokenizer."""
     tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Split(Regex(QWEN2_WORDS), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -94,6 +106,8 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
         "clean_up_tokenization_spaces": False,
         "additional_special_tokens": list(SPECIAL_TOKENS[USER:]),
         **names,
+        # Never used by a byte-level vocabulary; left out, Qwen2Tokenizer would add one past the model's last row.
+        "unk_token": SPECIAL_TOKENS[END],
         "chat_template": _CHAT_TEMPLATE,
     }
     _write(folder / "tokenizer_config.json", config)

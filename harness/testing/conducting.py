@@ -155,10 +155,10 @@ def parse_recipe(plugin: str, recipe: Path) -> Options:
 def largest_logit(checkpoint: Path) -> float:
     """Largest magnitude among the logits of a short prompt under stock classes, FP32; infinite where one is NaN."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, trust_remote_code=False)
-    model.eval()  # type: ignore[no-untyped-call]
+    from harness.methods.models import load
+
+    model = load(checkpoint)
     with torch.inference_mode():
         logits = model(input_ids=torch.tensor([[1, 10, 20, 30]])).logits
     return float(torch.nan_to_num(logits, nan=float("inf")).abs().max())
