@@ -38,9 +38,12 @@ Scores: TypeAlias = "Mapping[str, Sequence[NDArray[np.float64]]]"
 """Axis to one array ``[units]`` for each layer, as every scorer of the shelf gives them."""
 Climbed: TypeAlias = "Mapping[int, int]"
 """Steps taken, by the number of the rail; none where it is not named."""
+Layers: TypeAlias = "Mapping[str, Collection[int]]"
+"""Layers that may be cut, by axis; all of them along axes that are not named."""
 
 DEFAULT_MULTIPLES: Final[Mapping[str, int]] = MappingProxyType({"intermediate": DEFAULT_MULTIPLE})
 """Widths are multiples of these; along axes that are not named, of 1."""
+ALL_LAYERS: Final[Layers] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +98,7 @@ def uniform_family(
     scores: Scores,
     *,
     multiples: Mapping[str, int] = DEFAULT_MULTIPLES,
-    layers: Collection[int] | None = None,
+    layers: Layers = ALL_LAYERS,
     stock_only: bool = False,
 ) -> Family:
     """Plans that leave the same widths in every layer that is cut; the axis that has kept the least is raised next.
@@ -104,18 +107,18 @@ def uniform_family(
         anatomy: Of the model.
         scores: Of the axes that may be cut.
         multiples: Of the widths, by axis.
-        layers: That may be cut; None: all.
+        layers: That may be cut, by axis.
         stock_only: Leave out widths that, by themselves, the architecture's stock class refuses.
 
     Raises:
         ValueError: scores that do not fit the model or are not finite, layers that have different widths now, or stock
             classes asked for where some layers stay whole.
     """
-    cut = _checked(anatomy, scores, layers)
-    if stock_only and len(cut) < anatomy.layer_count:
+    cut_layers = _checked(anatomy, scores, layers)
+    if stock_only and any(len(cut) < anatomy.layer_count for cut in cut_layers.values()):
         raise ValueError("no stock class has layers of different widths; cut all layers, or give up stock_only")
     rails = []
-    for axis in scores:
+    for axis, cut in cut_layers.items():
         sizes = {anatomy.layer_sizes[layer][axis] for layer in cut}
         if len(sizes) > 1:
             raise ValueError(f"{axis} must be the same in all layers to be cut alike, found {sorted(sizes)}")
@@ -137,7 +140,7 @@ def global_family(  # noqa: PLR0913 - the request of a library function, all but
     normalization: Normalization = "none",
     multiples: Mapping[str, int] = DEFAULT_MULTIPLES,
     minimum_fraction: float = 0.0,
-    layers: Collection[int] | None = None,
+    layers: Layers = ALL_LAYERS,
 ) -> Family:
     """Plans in which all layers and axes compete: next comes the step whose units score the most per parameter.
 
@@ -147,14 +150,14 @@ def global_family(  # noqa: PLR0913 - the request of a library function, all but
         normalization: Of each layer's scores along each axis, before they compete.
         multiples: Of the widths, by axis.
         minimum_fraction: Share of its units that every layer keeps at least, 0..1; one legal width in any case.
-        layers: That may be cut; None: all.
+        layers: That may be cut, by axis.
 
     Raises:
         ValueError: scores that do not fit the model or are not finite, or an option out of range.
     """
-    cut = _checked(anatomy, scores, layers)
+    cut_layers = _checked(anatomy, scores, layers)
     rails, ladders, costs = [], [], []
-    for axis in scores:
+    for axis, cut in cut_layers.items():
         comparable = normalized(scores[axis], normalization)
         for layer in cut:
             ladder = make_ladder(comparable[layer], multiple=multiples.get(axis, 1), minimum_fraction=minimum_fraction)
@@ -195,16 +198,23 @@ def _fit(family: Family, most: int, asked: str) -> Plan:
     return plan
 
 
-def _checked(anatomy: Anatomy, scores: Scores, layers: Collection[int] | None) -> tuple[int, ...]:
-    """The layers to cut; ``scores`` are those of the model, and finite."""
+def _checked(anatomy: Anatomy, scores: Scores, layers: Layers) -> dict[str, tuple[int, ...]]:
+    """The layers to cut along each axis; ``scores`` are those of the model, and finite."""
     for axis, zeros in zero_scores(anatomy, scores).items():
         wanted, found = [len(each) for each in zeros], [len(each) for each in scores[axis]]
         if wanted != found:
             raise ValueError(f"scores of {axis} must be of {wanted} units by layer, got {found}")
         normalized(scores[axis], "none")
-    cut = tuple(range(anatomy.layer_count) if layers is None else sorted(set(layers)))
+    for axis in layers:
+        if axis not in scores:
+            raise ValueError(f"layers must be of axes with scores, {', '.join(scores)}, got {axis!r}")
+    return {axis: _layers(anatomy, axis, layers.get(axis, range(anatomy.layer_count))) for axis in scores}
+
+
+def _layers(anatomy: Anatomy, axis: str, asked: Collection[int]) -> tuple[int, ...]:
+    cut = tuple(sorted(set(asked)))
     if not cut or cut[0] < 0 or cut[-1] >= anatomy.layer_count:
-        raise ValueError(f"layers must be some of 0..{anatomy.layer_count - 1}, got {list(cut)}")
+        raise ValueError(f"layers of {axis} must be some of 0..{anatomy.layer_count - 1}, got {list(cut)}")
     return cut
 
 

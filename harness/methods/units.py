@@ -60,7 +60,7 @@ def is_exit(anatomy: Anatomy, tensor: Tensor, axis: str) -> bool:
     With these columns at zero a unit has no effect whatever its other weights are.
     """
     is_way_out = tensor.module in {anatomy.table.block.output, anatomy.table.block.down}
-    return is_way_out and places(tensor, (axis,)).get(axis) == 1
+    return is_way_out and tensor.names_axis(axis)
 
 
 def is_matrix(tensor: Tensor) -> bool:

@@ -1,10 +1,14 @@
-"""Where a base model comes from: a path, the embedded pico models, or the hub."""
+"""Where a base model comes from: a path, the embedded pico models, or the hub; its configuration alone, for plans."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from harness.checkpoint.checkpoint import read_described_config
 from harness.errors import EngineFailed, UsageError
 from harness.pico import catalogue
 
@@ -33,6 +37,42 @@ def find_base(name: str, rule: BaseModelRule, settings: SubmitSettings, workspac
     if hub_id is None:
         raise UsageError(f"no base model for {name!r}; give one: --base {name}=PATH_OR_HUB_ID")
     return _download(hub_id, None if given else rule.revision, name, workspace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseConfig:
+    """The configuration of a base model that need not be here."""
+
+    config: dict[str, Any]
+    source: str
+    """A path, or a hub id."""
+    is_here: bool
+    """Whether its weights are; else a run downloads them first."""
+
+
+def find_config(name: str, rule: BaseModelRule, settings: SubmitSettings, workspace: Workspace) -> BaseConfig:
+    """The configuration of the base model ``name``: from its folder, or as shipped for the competition's models.
+
+    Raises:
+        UsageError: no base is known for it.
+        EngineFailed: only the hub has it, and cannot be reached.
+    """
+    hub_id = settings.bases.get(name) or rule.hub_id
+    is_folder = hub_id is not None and Path(hub_id).is_dir()
+    shipped = None if is_folder or (name not in settings.bases and rule.embedded) else shipped_config(hub_id)
+    if shipped is not None:
+        return BaseConfig(config=shipped, source=str(hub_id), is_here=False)
+    path = find_base(name, rule, settings, workspace)
+    return BaseConfig(config=read_described_config(path), source=str(path), is_here=True)
+
+
+def shipped_config(hub_id: str | None) -> dict[str, Any] | None:
+    """The ``config.json`` of a competition model by its hub id; None for any other."""
+    if hub_id is None:
+        return None
+    file = resources.files("harness.rules") / "configurations" / f"{hub_id.replace('/', '--')}.json"
+    config: dict[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
+    return config
 
 
 def _download(hub_id: str, revision: str | None, name: str, workspace: Workspace) -> Path:

@@ -1,21 +1,66 @@
-"""What ``submit`` would do and what would come out, from configurations alone: no weights, nothing heavy."""
+"""What ``submit`` would do and what would come out, from configurations alone: no weights, nothing heavy.
+
+recipe ──forecast of each compress step──> config ─┐
+--cut, typed ─────────────────────────────> config ─┴─> weigh ─> parameters, bytes, cache, memory, disk
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from harness.document import Document
-from harness.run.preparation import Prepared, prepare
+from harness.run.bases import find_config
+from harness.run.preparation import decide_recipe, lay_ground, options_folder
+from harness.run.settings import edition_of, models_of, track_of
+from harness.surgery.anatomy import load
+from harness.surgery.count import Weight, weigh
+from harness.surgery.cuts import plan_of_cuts
+from harness.surgery.shape import reduced_config
 
 if TYPE_CHECKING:
-    from harness.run.preparation import PreparedModel
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from harness.run.bases import BaseConfig
+    from harness.run.preparation import DecidedRecipe, Ground
     from harness.run.settings import SubmitSettings
     from harness.run.workspace import Workspace
 
-BYTES_PER_PARAMETER = 2
-"""Checkpoints are stored as FP16."""
+DTYPE = "F16"
+"""Checkpoints are stored so."""
+DEFAULT_CONTEXT_TOKENS = 2048
+CHUNK_TOKENS = 512
+"""Tokens of a prompt that go through the model at once, in the forecast of memory."""
+
+
+class Shape(Document):
+    """The shape of a model; a pair where layers differ, the smallest and the largest."""
+
+    layers: int
+    hidden: int
+    heads: tuple[int, int]
+    kv_groups: tuple[int, int]
+    intermediate: tuple[int, int]
+    vocabulary: int
+    fused: tuple[str, ...]
+    factorised: int
+    """Linears that are stored as two."""
+    is_stock: bool
+    """Whether a stock class of transformers has this shape."""
+
+
+class Forecast(Document):
+    """A model that does not exist yet."""
+
+    shape: Shape
+    parameter_count: int
+    weights_bytes: int
+    """FP16."""
+    kv_bytes_per_token: int
+    """FP16."""
+    inference_bytes: int
+    """Predicted peak of inference at the plan's context, without the runtime itself."""
 
 
 class PlannedStep(Document):
@@ -23,20 +68,24 @@ class PlannedStep(Document):
 
     stage: str
     method: str
-    parameter_count: int | None
+    forecast: Forecast | None
     """After the step; None where the plugin does not predict it."""
-    weights_bytes: int | None
-    fields: dict[str, JsonValue]
-    notes: dict[str, JsonValue]
+    disk_bytes: int | None
+    """Of the checkpoint that the step writes."""
+    fields: dict[str, JsonValue] = Field(default_factory=dict)
+    notes: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class PlannedModel(Document):
     """One base model before anything runs."""
 
     name: str
-    base_parameter_count: int
-    base_weights_bytes: int
-    parameter_budget: int
+    base: Forecast
+    base_source: str
+    """A path, or a hub id."""
+    download_bytes: int
+    """Of the base, where it is not here; 0 where it is."""
+    parameter_budget: int | None
     recipe: str
     steps: tuple[PlannedStep, ...]
 
@@ -44,88 +93,194 @@ class PlannedModel(Document):
 class SubmissionPlan(Document):
     """The plan of a run."""
 
-    plugin: str
+    plugin: str | None
+    """None where only cuts were typed."""
     track: str
     edition: str
     notice: str
+    context_tokens: int
+    """For which memory is predicted."""
+    memory_limit_bytes: int
+    """The edition's."""
     models: tuple[PlannedModel, ...]
     tasks: tuple[str, ...]
     disk_bytes: int
     """Of the checkpoints that the steps will write, control included."""
 
 
-def make_plan(settings: SubmitSettings, workspace: Workspace) -> SubmissionPlan:
+def make_plan(
+    settings: SubmitSettings, workspace: Workspace, *, context_tokens: int = DEFAULT_CONTEXT_TOKENS
+) -> SubmissionPlan:
     """Predict every step of the run that ``settings`` ask for.
 
     Raises:
         UsageError: something that was asked for is not allowed, or cannot be reached.
         PluginFailed: the plugin is broken.
     """
-    prepared = prepare(settings, workspace)
-    models = tuple(_model(prepared, model) for model in prepared.models)
+    ground = lay_ground(settings, workspace)
+    models = tuple(_planned(ground, name, context_tokens) for name in ground.names)
     return SubmissionPlan(
-        plugin=prepared.plugin.name,
+        plugin=ground.plugin.name,
         track=settings.track,
-        edition=prepared.edition.id,
-        notice=prepared.edition.notice,
+        edition=ground.edition.id,
+        notice=ground.edition.notice,
+        context_tokens=context_tokens,
+        memory_limit_bytes=ground.edition.measurement.memory_limit_bytes,
         models=models,
-        tasks=prepared.tasks,
+        tasks=ground.tasks,
         disk_bytes=sum(_disk_bytes(model, control=settings.control) for model in models),
     )
 
 
-def _model(prepared: Prepared, model: PreparedModel) -> PlannedModel:
-    config: dict[str, JsonValue] = model.base.config()
-    count: int | None = model.base_parameter_count
+def make_cut_plan(
+    settings: SubmitSettings,
+    workspace: Workspace,
+    cuts: Iterable[Sequence[str]],
+    *,
+    context_tokens: int = DEFAULT_CONTEXT_TOKENS,
+) -> SubmissionPlan:
+    """Predict what cuts leave of the base models that ``settings`` name; their plugin does not matter.
+
+    Args:
+        settings: track, edition, models and bases.
+        workspace: where downloaded bases stand.
+        cuts: one entry a step, each of one or more cuts in the form of ``harness.surgery.cuts``.
+        context_tokens: for which memory is predicted.
+
+    Raises:
+        UsageError: a cut does not fit, or a base is not known.
+    """
+    edition, typed = edition_of(settings), tuple(cuts)
+    names = models_of(settings, track_of(settings, edition))
+    models = [
+        cut_model(name, find_config(name, edition.models[name], settings, workspace), typed, context_tokens)
+        for name in names
+    ]
+    return SubmissionPlan(
+        plugin=None,
+        track=settings.track,
+        edition=edition.id,
+        notice=edition.notice,
+        context_tokens=context_tokens,
+        memory_limit_bytes=edition.measurement.memory_limit_bytes,
+        models=tuple(models),
+        tasks=(),
+        disk_bytes=sum(_disk_bytes(model, control=False) for model in models),
+    )
+
+
+def cut_model(name: str, base: BaseConfig, cuts: Iterable[Sequence[str]], context_tokens: int) -> PlannedModel:
+    """What is left of a base model after ``cuts``, one step each; raises ``UsageError`` where one does not fit."""
+    config, steps = base.config, []
+    for cut in cuts:
+        config = reduced_config(config, plan_of_cuts(load(config), cut))
+        forecast = forecast_of(config, context_tokens)
+        steps.append(
+            PlannedStep(
+                stage="compress",
+                method="cut",
+                forecast=forecast,
+                disk_bytes=forecast.weights_bytes,
+                fields={"cut": ",".join(cut)},
+            )
+        )
+    return _model(name, base, context_tokens, budget=None, recipe="typed", steps=steps)
+
+
+def forecast_of(config: Mapping[str, Any], context_tokens: int) -> Forecast:
+    """The weight and shape of the model that ``config`` describes; raises ``UsageError`` without an anatomy."""
+    weight: Weight = weigh(config)
+    return Forecast(
+        shape=_shape(config),
+        parameter_count=weight.parameter_count,
+        weights_bytes=weight.weights_bytes(DTYPE),
+        kv_bytes_per_token=weight.kv_bytes_per_token(DTYPE),
+        inference_bytes=weight.inference_bytes(context_tokens=context_tokens, chunk_tokens=CHUNK_TOKENS, dtype=DTYPE),
+    )
+
+
+def _shape(config: Mapping[str, Any]) -> Shape:
+    anatomy = load(config)
+    layers = anatomy.layer_sizes
+    return Shape(
+        layers=anatomy.layer_count,
+        hidden=anatomy.sizes["hidden"],
+        heads=_bounds(sizes["kv_group"] * sizes["head"] for sizes in layers),
+        kv_groups=_bounds(sizes["kv_group"] for sizes in layers),
+        intermediate=_bounds(sizes["intermediate"] for sizes in layers),
+        vocabulary=anatomy.sizes["vocab"],
+        fused=tuple(anatomy.fused),
+        factorised=sum(len(anatomy.ranks(layer)) for layer in range(anatomy.layer_count)),
+        is_stock=anatomy.structure is None,
+    )
+
+
+def _bounds(values: Iterable[int]) -> tuple[int, int]:
+    every = tuple(values)
+    return min(every), max(every)
+
+
+def _planned(ground: Ground, name: str, context_tokens: int) -> PlannedModel:
+    base = find_config(name, ground.edition.models[name], ground.settings, ground.workspace)
+    decided = decide_recipe(ground, name)
+    budget = int(weigh(base.config).parameter_count * ground.settings.budget)
+    config: dict[str, Any] | None = base.config
     steps: list[PlannedStep] = []
-    for index, step in enumerate(model.options.steps):
+    for index, step in enumerate(decided.options.steps):
         notes: dict[str, JsonValue] = {}
-        if step.stage == "compress" and count is not None:
-            config, count, notes = _forecast(prepared, model, index, config)
+        if step.stage == "compress" and config is not None:
+            config, notes = _after(ground, name, decided, index, config, budget)
+        forecast = None if config is None else forecast_of(config, context_tokens)
         steps.append(
             PlannedStep(
                 stage=step.stage,
                 method=step.method,
-                parameter_count=count,
-                weights_bytes=None if count is None else count * BYTES_PER_PARAMETER,
+                forecast=forecast,
+                disk_bytes=None if forecast is None else forecast.weights_bytes,
                 fields=step.fields,
                 notes=notes,
             )
         )
+    return _model(name, base, context_tokens, budget=budget, recipe=decided.recipe.name, steps=steps)
+
+
+def _after(  # noqa: PLR0913, PLR0917 - one step of the walk
+    ground: Ground, name: str, decided: DecidedRecipe, index: int, config: dict[str, Any], budget: int
+) -> tuple[dict[str, Any] | None, dict[str, JsonValue]]:
+    """The configuration that the plugin predicts for a step, and its notes; None where it predicts none."""
+    folder = options_folder(ground, name)
+    request = ground.host.request(
+        "forecast", decided.recipe, folder, step_index=index, config=config, parameter_budget=budget
+    )
+    value = ground.host.call(request, folder, lambda _event: None).value
+    if not isinstance(value, dict):
+        return None, {}
+    after, notes = value["config"], value["notes"]
+    return after if isinstance(after, dict) else None, notes if isinstance(notes, dict) else {}
+
+
+def _model(  # noqa: PLR0913 - the parts of a document
+    name: str,
+    base: BaseConfig,
+    context_tokens: int,
+    *,
+    budget: int | None,
+    recipe: str,
+    steps: Sequence[PlannedStep],
+) -> PlannedModel:
+    forecast = forecast_of(base.config, context_tokens)
     return PlannedModel(
-        name=model.name,
-        base_parameter_count=model.base_parameter_count,
-        base_weights_bytes=model.base_parameter_count * BYTES_PER_PARAMETER,
-        parameter_budget=model.parameter_budget,
-        recipe=model.recipe.name,
+        name=name,
+        base=forecast,
+        base_source=base.source,
+        download_bytes=0 if base.is_here else forecast.weights_bytes,
+        parameter_budget=budget,
+        recipe=recipe,
         steps=tuple(steps),
     )
 
 
-def _forecast(
-    prepared: Prepared, model: PreparedModel, index: int, config: dict[str, JsonValue]
-) -> tuple[dict[str, JsonValue], int | None, dict[str, JsonValue]]:
-    folder = prepared.workspace.root / "options" / f"{prepared.plugin.name}-{model.name}"
-    request = prepared.host.request(
-        "forecast",
-        model.recipe,
-        folder,
-        step_index=index,
-        config=config,
-        parameter_budget=model.parameter_budget,
-    )
-    value = prepared.host.call(request, folder, lambda _event: None).value
-    if not isinstance(value, dict):
-        return config, None, {}
-    after, count, notes = value["config"], value["parameter_count"], value["notes"]
-    return (
-        after if isinstance(after, dict) else config,
-        count if isinstance(count, int) else None,
-        notes if isinstance(notes, dict) else {},
-    )
-
-
 def _disk_bytes(model: PlannedModel, *, control: bool) -> int:
-    written = sum(step.weights_bytes or model.base_weights_bytes for step in model.steps)
+    written = sum(step.disk_bytes or model.base.weights_bytes for step in model.steps)
     trained = sum(1 for step in model.steps if step.stage == "train")
-    return written + (trained * model.base_weights_bytes if control and trained < len(model.steps) else 0)
+    return written + (trained * model.base.weights_bytes if control and trained < len(model.steps) else 0)

@@ -65,12 +65,40 @@ class Prepared:
     memory: DigestMemory
 
 
-def prepare(settings: SubmitSettings, workspace: Workspace) -> Prepared:
-    """Check everything that was asked for, from rules to recipes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What stands before any base model is looked for: rules, plugin, names."""
+
+    settings: SubmitSettings
+    edition: Edition
+    track: TrackRule
+    names: tuple[str, ...]
+    """Short names of the base models."""
+    plugin: InstalledPlugin
+    host: PluginHost
+    workspace: Workspace
+
+    @property
+    def tasks(self) -> tuple[TaskName, ...]:
+        """The tasks that will be scored."""
+        return self.settings.tasks or tuple(self.edition.tasks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecidedRecipe:
+    """The recipe for one base model, parsed by its plugin."""
+
+    recipe: Recipe
+    source: str
+    """The recipe's name in the plugin, or ``given``."""
+    options: OptionsDescription
+
+
+def lay_ground(settings: SubmitSettings, workspace: Workspace) -> Ground:
+    """Check what was typed against the rules, and find the plugin.
 
     Raises:
         UsageError: something that was typed, or a file that the user wrote, is not allowed.
-        PluginFailed: the plugin is broken.
     """
     edition = edition_of(settings)
     track = track_of(settings, edition)
@@ -78,14 +106,53 @@ def prepare(settings: SubmitSettings, workspace: Workspace) -> Prepared:
     _check_typed(settings, edition, track)
     plugin = find_plugin(settings.plugin)
     host = PluginHost(plugin, settings.limits, threads=settings.threads)
+    return Ground(
+        settings=settings,
+        edition=edition,
+        track=track,
+        names=names,
+        plugin=plugin,
+        host=host,
+        workspace=workspace,
+    )
+
+
+def decide_recipe(ground: Ground, name: str) -> DecidedRecipe:
+    """The recipe for the base model ``name``.
+
+    Raises:
+        RecipeError: there is none, or it has a wrong field.
+        PluginFailed: the plugin is broken.
+    """
+    path, source = recipe_path(ground.settings, name, ground.plugin)
+    given = ground.settings.recipe or f"{ground.plugin.name}/recipes/{path.name}"
+    recipe = read_recipe(path, ground.settings.overrides, name=given)
+    options = ground.host.options(recipe, options_folder(ground, name))
+    return DecidedRecipe(recipe=recipe, source=source, options=options)
+
+
+def options_folder(ground: Ground, name: str) -> Path:
+    """Where the plugin's worker is asked about the recipe for the base model ``name``."""
+    return ground.workspace.root / "options" / f"{ground.plugin.name}-{name}"
+
+
+def prepare(settings: SubmitSettings, workspace: Workspace) -> Prepared:
+    """Check everything that was asked for, from rules to recipes.
+
+    Raises:
+        UsageError: something that was typed, or a file that the user wrote, is not allowed.
+        PluginFailed: the plugin is broken.
+    """
+    ground = lay_ground(settings, workspace)
+    edition, plugin = ground.edition, ground.plugin
     door = DoorSettings(rules=edition.data, local=_absolute(settings.data), seed=0)
     memory = DigestMemory(workspace)
     return Prepared(
         settings=settings,
         edition=edition,
-        track=track,
+        track=ground.track,
         plugin=plugin,
-        host=host,
+        host=ground.host,
         plugin_digest=tree_digest([plugin.folder()]),
         library_digest=library_digest(),
         judge_digest=judge_digest(),
@@ -93,8 +160,8 @@ def prepare(settings: SubmitSettings, workspace: Workspace) -> Prepared:
         engines=dict(engine_versions()),
         door=door,
         data_revisions=door.revisions(),
-        tasks=settings.tasks or tuple(edition.tasks),
-        models=tuple(_model(name, edition.models[name], settings, host, memory) for name in names),
+        tasks=ground.tasks,
+        models=tuple(_model(ground, name, memory) for name in ground.names),
         workspace=workspace,
         memory=memory,
     )
@@ -118,23 +185,19 @@ def _absolute(paths: dict[str, str]) -> dict[str, str]:
     return {name: str(Path(path).resolve()) for name, path in paths.items()}
 
 
-def _model(
-    name: str, rule: BaseModelRule, settings: SubmitSettings, host: PluginHost, memory: DigestMemory
-) -> PreparedModel:
-    base = memory.checkpoint(find_base(name, rule, settings, memory.workspace))
-    count = checkpoint_parameters(base.path)
-    path, source = recipe_path(settings, name, host.plugin)
-    recipe = read_recipe(path, settings.overrides, name=settings.recipe or f"{host.plugin.name}/recipes/{path.name}")
-    folder = memory.workspace.root / "options" / f"{host.plugin.name}-{name}"
+def _model(ground: Ground, name: str, memory: DigestMemory) -> PreparedModel:
+    rule = ground.edition.models[name]
+    base = memory.checkpoint(find_base(name, rule, ground.settings, ground.workspace))
+    count, decided = checkpoint_parameters(base.path), decide_recipe(ground, name)
     return PreparedModel(
         name=name,
         rule=rule,
         base=base,
         base_parameter_count=count,
-        parameter_budget=int(count * settings.budget),
-        recipe=recipe,
-        recipe_source=source,
-        options=host.options(recipe, folder),
+        parameter_budget=int(count * ground.settings.budget),
+        recipe=decided.recipe,
+        recipe_source=decided.source,
+        options=decided.options,
     )
 
 

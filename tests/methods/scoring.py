@@ -5,15 +5,21 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, LlamaConfig, PhiConfig, Qwen2Config
 
+from harness.methods import models
+from harness.methods.taylor import TaylorSettings, taylor
 from harness.surgery.anatomy import Anatomy, load
+from harness.surgery.apply import apply
+from harness.surgery.plan import plan_of
 
 KINDS = {"llama": LlamaConfig, "qwen2": Qwen2Config, "phi": PhiConfig}
 CASES = ("llama", "qwen2", "phi")
 AXES = ("intermediate", "kv_group", "head")
+ORDERS = ("first", "vectorized", "unit", "second", "mixed")
 VOCABULARY = 40
 WAYS_OUT = ("o_proj", "dense", "down_proj", "fc2")
 
@@ -113,3 +119,23 @@ def set_unit(tiny, axis, layer, unit, value, *, only=None):
         for name, index in unit_slices(tiny.anatomy, axis, layer)[unit]:
             if only is None or any(f".{module}." in name for module in only):
                 parameters[name][index] *= value
+
+
+def structured(tiny, folder):
+    """The same function, its linears fused where the architecture can and one of them factorised at full rank."""
+    fused = tuple(fusion.name for fusion in tiny.anatomy.table.fusions)
+    tiny.model.save_pretrained(folder / "plain")
+    down = tiny.anatomy.table.block.down
+    plan = plan_of(tiny.anatomy, {}, fused=fused, ranks={down: (10, None)})
+
+    def whole(module, weight, rank):
+        return weight.astype(np.float32), np.eye(rank, dtype=np.float32)
+
+    made = models.load(apply(folder / "plain", plan, folder / "made", factorise=whole), dtype=torch.float64)
+    return Tiny(made, load(made.config.to_dict()))
+
+
+def taylor_scores(tiny, axes=AXES, batches=None, loss=next_token_loss, **fields):
+    """Taylor scores with these settings, of three batches unless others are given."""
+    chosen = TaylorSettings(**fields)
+    return taylor(tiny.model, tiny.anatomy, axes, batches or make_batches(), loss, settings=chosen)

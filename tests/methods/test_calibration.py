@@ -43,10 +43,12 @@ class TestGatherStatistics:
         """Mean, mean of |x|, mean of x² and norm, over all tokens, of what each linear reads."""
         (batch,), paths = make_batches(1), coupled_linears(tiny.anatomy, AXES)
         heard = {}
+
+        def hear(path, inputs):
+            heard[path] = inputs[0].flatten(0, 1).detach()
+
         for path in paths:
-            tiny.model.get_submodule(path).register_forward_pre_hook(
-                lambda _, inputs, path=path: heard.setdefault(path, inputs[0].flatten(0, 1).detach())
-            )
+            tiny.model.get_submodule(path).register_forward_pre_hook(lambda _, inputs, path=path: hear(path, inputs))
         tiny.model(batch)
         for path, statistics in gather(tiny, [unpadded(batch)]).items():
             x = heard[path]
@@ -110,7 +112,7 @@ class TestGatherStatistics:
     def test_refuses(self, tiny):
         """Modules that are none or that were not run, masks that do not fit, no batches."""
         (texts,) = make_batches(1)
-        with pytest.raises(ValueError, match="no module 'model.layers.7'"):
+        with pytest.raises(ValueError, match=r"no module 'model\.layers\.7'"):
             gather(tiny, [unpadded(texts)], ["model.layers.7"])
         with pytest.raises(ValueError, match="lm_head: no token"):
             gather(tiny, [unpadded(texts)], ["lm_head"])

@@ -10,33 +10,26 @@ from hypothesis import strategies as st
 
 from harness.methods import models
 from harness.methods.selection import keep_top
-from harness.methods.taylor import TaylorSettings, taylor
 from harness.surgery.apply import apply
 from harness.surgery.plan import plan_of
 from tests.methods.scoring import (
     AXES,
     CASES,
+    ORDERS,
     WAYS_OUT,
-    Tiny,
     make_batches,
     make_tiny,
     mean_loss,
     next_token_loss,
     set_unit,
+    taylor_scores,
     unit_slices,
 )
-
-ORDERS = ("first", "vectorized", "unit", "second", "mixed")
 
 
 @pytest.fixture(params=CASES)
 def tiny(request):
     return make_tiny(request.param)
-
-
-def score(tiny, axes=AXES, batches=None, loss=next_token_loss, **fields):
-    chosen = TaylorSettings(**fields)
-    return taylor(tiny.model, tiny.anatomy, axes, batches or make_batches(), loss, settings=chosen)
 
 
 def gradients(tiny, batches):
@@ -94,14 +87,14 @@ class TestOrders:
     @pytest.mark.parametrize("axis", AXES)
     def test_equals_the_definition(self, tiny, axis, order):
         """Unit by unit in a slow loop, biases included; a KV group has the query heads that read it."""
-        found = score(tiny, (axis,), order=order)[axis]
+        found = taylor_scores(tiny, (axis,), order=order)[axis]
         assert len(found) == tiny.anatomy.layer_count
         for layer, values in enumerate(found):
             np.testing.assert_allclose(values, slow(tiny, axis, layer, order, make_batches()), rtol=1e-9, atol=1e-15)
 
     def test_summing_later_never_makes_more(self, tiny):
         """|sum over the unit| <= sum of |sum over rows| <= sum of |each weight|."""
-        unit, vectorized, first = (score(tiny, order=order) for order in ("unit", "vectorized", "first"))
+        unit, vectorized, first = (taylor_scores(tiny, order=order) for order in ("unit", "vectorized", "first"))
         for axis in AXES:
             for layer in range(tiny.anatomy.layer_count):
                 assert (unit[axis][layer] <= vectorized[axis][layer] + 1e-12).all()
@@ -111,16 +104,16 @@ class TestOrders:
     def test_first_order_does_not_see_how_the_texts_are_batched(self, tiny, order):
         """The gradient of a mean of equal batches is the mean of their gradients."""
         batches = make_batches(4)
-        whole = score(tiny, batches=[torch.cat(batches)], order=order)
-        parts = score(tiny, batches=batches, order=order)
+        whole = taylor_scores(tiny, batches=[torch.cat(batches)], order=order)
+        parts = taylor_scores(tiny, batches=batches, order=order)
         for axis in AXES:
             np.testing.assert_allclose(np.stack(parts[axis]), np.stack(whole[axis]), rtol=1e-9)
 
     def test_second_order_grows_where_batches_disagree(self, tiny):
         """The mean of squares is at least the square of the mean; equal where all batches are the same."""
         batches = make_batches(4)
-        one, four = (score(tiny, batches=each, order="second") for each in ([torch.cat(batches)], batches))
-        same = score(tiny, batches=[torch.cat(batches)] * 3, order="second")
+        one, four = (taylor_scores(tiny, batches=each, order="second") for each in ([torch.cat(batches)], batches))
+        same = taylor_scores(tiny, batches=[torch.cat(batches)] * 3, order="second")
         for axis in AXES:
             assert (np.stack(four[axis]) >= np.stack(one[axis]) - 1e-15).all()
             np.testing.assert_allclose(np.stack(same[axis]), np.stack(one[axis]), rtol=1e-9)
@@ -128,8 +121,8 @@ class TestOrders:
     @pytest.mark.parametrize(("order", "power"), [("first", 1), ("vectorized", 1), ("unit", 1), ("second", 2)])
     def test_scales_with_the_loss(self, tiny, order, power):
         """Twice the loss, twice the first order and four times the second: no ranking hangs on its unit."""
-        once = score(tiny, order=order)
-        twice = score(tiny, loss=lambda *inputs: 2 * next_token_loss(*inputs), order=order)
+        once = taylor_scores(tiny, order=order)
+        twice = taylor_scores(tiny, loss=lambda *inputs: 2 * next_token_loss(*inputs), order=order)
         for axis in AXES:
             np.testing.assert_allclose(np.stack(twice[axis]), 2**power * np.stack(once[axis]), rtol=1e-9)
 
@@ -141,7 +134,7 @@ class TestMeaning:
         """Columns zero: their own w is 0, and no gradient comes back through them, so that the g of all weights on the
         way in is 0. The score is exactly 0, the others' are not, and removing the unit leaves the loss as it is."""
         set_unit(tiny, axis, 1, 1, 0.0, only=WAYS_OUT)
-        values = score(tiny, (axis,), order=order)[axis][1]
+        values = taylor_scores(tiny, (axis,), order=order)[axis][1]
         assert values[1] == 0
         assert (np.delete(values, 1) > 0).all()
         before = mean_loss(tiny.model, make_batches())
@@ -153,7 +146,7 @@ class TestMeaning:
         """It is the first to go, and the smaller checkpoint has the same logits."""
         for layer in range(tiny.anatomy.layer_count):
             set_unit(tiny, axis, layer, 1, 0.0, only=WAYS_OUT)
-        keep = [keep_top(values, len(values) - 1).tolist() for values in score(tiny, (axis,))[axis]]
+        keep = [keep_top(values, len(values) - 1).tolist() for values in taylor_scores(tiny, (axis,))[axis]]
         assert all(1 not in units for units in keep)
         tiny.model.save_pretrained(tmp_path / "whole")
         cut = apply(tmp_path / "whole", plan_of(tiny.anatomy, {axis: keep}), tmp_path / "cut")
@@ -166,16 +159,16 @@ class TestMeaning:
         tiny = make_tiny("phi")
         with torch.no_grad():
             tiny.model.get_parameter("model.layers.1.mlp.fc1.weight")[3] = 0
-        assert score(tiny, ("intermediate",))["intermediate"][1][3] > 0
+        assert taylor_scores(tiny, ("intermediate",))["intermediate"][1][3] > 0
         with torch.no_grad():
             tiny.model.get_parameter("model.layers.1.mlp.fc1.bias")[3] = 0
-        assert score(tiny, ("intermediate",))["intermediate"][1][3] == 0
+        assert taylor_scores(tiny, ("intermediate",))["intermediate"][1][3] == 0
 
     @pytest.mark.parametrize("weights", ["coupled", "exit"])
     @pytest.mark.parametrize("axis", AXES)
     def test_predicts_the_loss_of_shrinking_a_unit(self, tiny, axis, weights):
         """Weights of a unit times 1 - e change the loss by e times its ``unit`` score, as far as first order goes."""
-        values = score(tiny, (axis,), order="unit", weights=weights)[axis]
+        values = taylor_scores(tiny, (axis,), order="unit", weights=weights)[axis]
         only = None if weights == "coupled" else WAYS_OUT
         batches, small = make_batches(), 1e-6
         before = mean_loss(tiny.model, batches)
@@ -191,8 +184,8 @@ class TestMeaning:
         """Where its columns are small, all of a unit's loss is the first-order change over them; over all of its
         matrices the change is counted for each."""
         set_unit(tiny, axis, 0, 1, 1e-5, only=WAYS_OUT)
-        predicted = score(tiny, (axis,), order="unit", weights="exit")[axis][0][1]
-        counted_often = score(tiny, (axis,), order="unit")[axis][0][1]
+        predicted = taylor_scores(tiny, (axis,), order="unit", weights="exit")[axis][0][1]
+        counted_often = taylor_scores(tiny, (axis,), order="unit")[axis][0][1]
         before = mean_loss(tiny.model, make_batches())
         set_unit(tiny, axis, 0, 1, 0.0)
         assert abs(mean_loss(tiny.model, make_batches()) - before) == pytest.approx(predicted, rel=1e-3)
@@ -203,8 +196,8 @@ class TestMeaning:
     def test_permuted_channels_permute_the_scores(self, order, case):
         """Channels have no order of their own."""
         tiny = make_tiny(case)
-        before = score(tiny, ("intermediate",), order="mixed")["intermediate"]
-        after = score(permuted(tiny, 1, list(order)), ("intermediate",), order="mixed")["intermediate"]
+        before = taylor_scores(tiny, ("intermediate",), order="mixed")["intermediate"]
+        after = taylor_scores(permuted(tiny, 1, list(order)), ("intermediate",), order="mixed")["intermediate"]
         np.testing.assert_allclose(after[1], before[1][list(order)], rtol=1e-8)
         np.testing.assert_allclose(after[0], before[0], rtol=1e-8)
 
@@ -217,8 +210,8 @@ class TestCompat:
         tiny = make_tiny(case)
         sizes = tiny.anatomy.sizes
         groups, heads = sizes["kv_group"], sizes["head"]
-        true = score(tiny, ("kv_group",), order=order)["kv_group"]
-        found = score(tiny, ("kv_group",), order=order, compat="llm-pruner-gqa")["kv_group"]
+        true = taylor_scores(tiny, ("kv_group",), order=order)["kv_group"]
+        found = taylor_scores(tiny, ("kv_group",), order=order, compat="llm-pruner-gqa")["kv_group"]
         for layer in range(tiny.anatomy.layer_count):
             by_head = query_head_scores(tiny, layer, order)
             keys_and_values = true[layer] - by_head.reshape(groups, heads).sum(1)
@@ -229,7 +222,7 @@ class TestCompat:
 
     def test_touches_nothing_else(self, tiny):
         """Channels and heads are scored as always."""
-        plain, mistaken = score(tiny), score(tiny, compat="llm-pruner-gqa")
+        plain, mistaken = taylor_scores(tiny), taylor_scores(tiny, compat="llm-pruner-gqa")
         for axis in ("intermediate", "head"):
             np.testing.assert_array_equal(np.stack(mistaken[axis]), np.stack(plain[axis]))
 
@@ -254,81 +247,3 @@ def query_head_scores(tiny, layer, order):
         ]
         total = total + values.reshape(tiny.anatomy.sizes["kv_group"] * tiny.anatomy.sizes["head"], -1).sum(1).numpy()
     return total
-
-
-class TestRunning:
-    @pytest.mark.parametrize("order", ORDERS)
-    def test_gradient_checkpointing_changes_nothing(self, tiny, order):
-        """Activations are computed again, gradients are the same."""
-        plain = score(tiny, order=order)
-        tiny.model.activation_checkpointing_enable()
-        tiny.model.train()
-        again = score(tiny, order=order)
-        for axis in AXES:
-            np.testing.assert_allclose(np.stack(again[axis]), np.stack(plain[axis]), rtol=1e-9)
-
-    @pytest.mark.parametrize("order", ORDERS)
-    def test_layers_one_by_one_are_the_same(self, tiny, order):
-        """Less at a time, the same scores."""
-        plain, parted = score(tiny, order=order), score(tiny, order=order, layers_at_once=1)
-        for axis in AXES:
-            np.testing.assert_allclose(np.stack(parted[axis]), np.stack(plain[axis]), rtol=1e-12)
-
-    def test_the_model_is_left_as_it_was(self, tiny):
-        """Weights, what requires a gradient, and gradients that stood there; also where the loss fails."""
-        weights = {name: parameter.detach().clone() for name, parameter in tiny.model.named_parameters()}
-        frozen = tiny.model.get_parameter("lm_head.weight").requires_grad_(requires_grad=False)
-        kept = tiny.model.get_parameter("model.layers.0.self_attn.q_proj.weight")
-        kept.grad = torch.ones_like(kept)
-
-        def failing(model, batch):
-            raise KeyError
-
-        score(tiny)
-        with pytest.raises(KeyError):
-            score(tiny, loss=failing)
-        assert (kept.grad == 1).all()
-        assert [parameter for parameter in tiny.model.parameters() if parameter.grad is not None] == [kept]
-        assert [parameter for parameter in tiny.model.parameters() if not parameter.requires_grad] == [frozen]
-        assert all(torch.equal(parameter, weights[name]) for name, parameter in tiny.model.named_parameters())
-        assert not any(parameter._post_accumulate_grad_hooks for parameter in tiny.model.parameters())
-
-    @pytest.mark.parametrize("order", ["vectorized", "second", "first"])
-    def test_one_gradient_is_held_at_a_time(self, order):
-        """With one batch no order keeps a gradient of a tensor when the next one's arrives."""
-        tiny = make_tiny("llama")
-        held = []
-
-        def count(_):
-            held.append(sum(each.grad is not None for each in tiny.model.parameters()))
-
-        def watched(model, batch):
-            asked = [parameter for parameter in model.parameters() if parameter.requires_grad]
-            handles.extend(parameter.register_post_accumulate_grad_hook(count) for parameter in asked)
-            return next_token_loss(model, batch)
-
-        handles = []
-        score(tiny, batches=make_batches(1), loss=watched, order=order)
-        for handle in handles:
-            handle.remove()
-        assert len(held) == sum(len(tiny.anatomy.linears(layer)) for layer in range(2))
-        assert max(held) == 0
-
-    def test_a_loss_that_does_not_reach_a_layer_is_refused(self, tiny):
-        """Silence would score its units zero."""
-        with pytest.raises(ValueError, match="backward passes must bring a gradient each, found 0"):
-            score(tiny, loss=lambda model, _: model.get_parameter("model.layers.0.self_attn.q_proj.weight").sum())
-
-    def test_refuses_what_makes_no_scores(self, tiny):
-        """Batches, axes, portions and models that are none."""
-        with pytest.raises(ValueError, match="got none"):
-            taylor(tiny.model, tiny.anatomy, AXES, [], next_token_loss)
-        with pytest.raises(
-            ValueError, match="axis must be one of a layer's, intermediate, kv_group, head, got 'hidden'"
-        ):
-            score(tiny, ("hidden",))
-        with pytest.raises(ValueError, match="layers_at_once"):
-            score(tiny, layers_at_once=0)
-        deeper = Tiny(tiny.model, make_tiny(tiny.anatomy.table.model_type, layers=3).anatomy)
-        with pytest.raises(ValueError, match=r"no 'model\.layers\.2"):
-            score(deeper)
