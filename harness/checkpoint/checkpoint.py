@@ -73,6 +73,8 @@ def sha256_of(path: Path) -> str:
 def read_config(path: Path) -> dict[str, Any]:
     """The parsed ``config.json`` of the folder ``path``; raises ``CheckpointCorrupt``."""
     file = path / "config.json"
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise CheckpointCorrupt(f"{file}: must be a plain file, no link and no device")
     try:
         if file.stat().st_size > MAX_CONFIG_BYTES:
             raise CheckpointCorrupt(f"{file}: {file.stat().st_size} bytes, at most {MAX_CONFIG_BYTES} are read")

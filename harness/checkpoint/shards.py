@@ -59,6 +59,8 @@ def read_layout(path: Path) -> Layout:
 
 
 def _read_index(file: Path) -> dict[str, str]:
+    if file.is_symlink() or not file.is_file():
+        _refuse(file, "must be a plain file, no link and no device")
     try:
         if file.stat().st_size > MAX_INDEX_BYTES:
             _refuse(file, f"{file.stat().st_size} bytes, at most {MAX_INDEX_BYTES} are read")

@@ -104,6 +104,8 @@ def read_structure(folder: Path) -> Structure | None:
     file = folder / STRUCTURE_NAME
     if not file.exists():
         return None
+    if file.is_symlink() or not file.is_file():
+        raise CheckpointCorrupt(f"{file}: must be a plain file, no link and no device")
     try:
         if file.stat().st_size > MAX_STRUCTURE_BYTES:
             raise CheckpointCorrupt(f"{file}: {file.stat().st_size} bytes, at most {MAX_STRUCTURE_BYTES} are read")

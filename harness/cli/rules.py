@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.console import JsonFlag, print_json, print_table
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from harness.rules.edition import Edition
+    from harness.rules.problem import Problem
 
 app = typer.Typer(help="Editions of the rules.", no_args_is_help=True)
+
+MAX_BYTES = 1 << 20
+"""Of an edition's file."""
 
 
 @app.callback()
@@ -21,7 +32,7 @@ def show(
     edition: Annotated[str | None, typer.Argument(help="Id of an edition, or a .toml file; all ids if absent.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show an edition: tracks, models, data, tasks, limits."""
+    """Show an edition: tracks, models, data, tasks, limits, clauses, history."""
     from harness.rules.edition import edition_ids, load_edition
 
     if edition is None:
@@ -34,19 +45,105 @@ def show(
     rules_of = load_edition(edition)
     if as_json:
         print_json(rules_of.model_dump(mode="json"))
-        return
-    typer.echo(f"{rules_of.id} {rules_of.version}   {rules_of.title}")
-    if rules_of.notice:
-        typer.echo(rules_of.notice)
-    limit = rules_of.measurement.memory_limit_bytes
-    typer.echo(f"\ndtypes {', '.join(rules_of.dtypes)}   peak memory below {limit / 1e9:.2f} GB ({limit} bytes)\n")
-    tracks = [(name, ", ".join(track.models)) for name, track in rules_of.tracks.items()]
-    print_table(("track", "models"), tracks)
+    else:
+        _print(rules_of)
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="An edition of your own, a .toml file.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Check an edition that you wrote: file, line, field, what is allowed, what was found; exit code 2 on an error."""
+    from harness.rules.edition import check_edition
+    from harness.rules.finding import Severity
+
+    edition, problems = check_edition(_text(file))
+    broken = edition is None or any(problem.severity is Severity.ERROR for problem in problems)
+    if as_json:
+        print_json({"file": str(file), "valid": not broken, "problems": [_as_json(problem) for problem in problems]})
+    else:
+        for problem in problems:
+            typer.echo(f"{problem.severity.value:<8} {problem.sentence(str(file))}")
+        if edition is not None and not broken:
+            typer.echo(f"{file}: edition {edition.id} {edition.version} is whole and agrees with itself")
+    if broken:
+        raise typer.Exit(UsageError.exit_code)
+
+
+def _text(file: Path) -> str:
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{file}: {file.stat().st_size} bytes, an edition has at most {MAX_BYTES}")
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: expected a TOML file in UTF-8: {error}") from error
+
+
+def _as_json(problem: Problem) -> JsonValue:
+    return {
+        "severity": problem.severity.value,
+        "line": problem.line,
+        "field": problem.field,
+        "message": problem.message,
+        "allowed": problem.allowed,
+        "found": problem.found,
+    }
+
+
+def _print(edition: Edition) -> None:
+    typer.echo(f"{edition.id} {edition.version}   {edition.title}")
+    if edition.notice:
+        typer.echo(edition.notice)
+    limit = edition.measurement.memory_limit_bytes
+    typer.echo(f"\ndtypes {', '.join(edition.dtypes)}   peak memory below {limit / 1e9:.2f} GB ({limit} bytes)")
+    if edition.measurement.memory_limit_reading:
+        typer.echo(f"read as {edition.measurement.memory_limit_reading}")
     typer.echo()
-    models = [(name, rule.hub_id or rule.embedded or "-", rule.kind) for name, rule in rules_of.models.items()]
+    _print_tables(edition)
+    _print_clauses(edition)
+    for note in edition.history:
+        typer.echo(f"{note.date}   {note.note}")
+
+
+def _print_tables(edition: Edition) -> None:
+    starts = {True: "base models", False: "an initialisation"}
+    tracks = [(name, ", ".join(track.models), starts[track.from_pretrained]) for name, track in edition.tracks.items()]
+    print_table(("track", "models", "starts from"), tracks)
+    typer.echo()
+    models = [(name, rule.hub_id or rule.embedded or "-", rule.kind) for name, rule in edition.models.items()]
     print_table(("model", "base", "prompts"), models)
     typer.echo()
-    print_table(("data", "hub id", "revision"), [(name, r.hub_id, r.revision) for name, r in rules_of.data.items()])
+    data = [(name, r.hub_id, r.config or "-", r.revision) for name, r in edition.data.items()]
+    print_table(("data", "hub id", "config", "revision"), data)
     typer.echo()
-    tasks = [(name, r.column, r.metric, f"0-{r.scale}", r.configuration) for name, r in rules_of.tasks.items()]
-    print_table(("task", "column", "metric", "scale", "configuration"), tasks)
+    tasks = [
+        (name, r.column, r.metric, f"0-{r.scale}", r.configuration, str(r.item_count or "-"))
+        for name, r in edition.tasks.items()
+    ]
+    print_table(("task", "column", "metric", "scale", "configuration", "items"), tasks)
+
+
+def _print_clauses(edition: Edition) -> None:
+    makers = {"model": "generated by a pruned model", "rules": "formatted by rules"}
+    ranking = edition.ranking
+    clauses = [
+        ("derived", f"{makers[kind]}: below {r.max_token_share:.0%} of the tokens", r.precedent)
+        for kind, r in edition.derived.items()
+    ]
+    clauses += [("forbidden", name, rule.why) for name, rule in edition.forbidden.items()]
+    clauses += [("files", ", ".join(edition.required_files), ""), ("columns", ", ".join(edition.csv_columns), "")]
+    points = (
+        f"{ranking.points[0]} to {ranking.points[-1]} points a column, throughput times {ranking.throughput_weight}"
+    )
+    places = f"{ranking.shown} shown, {ranking.entries_per_team} entries a team, {ranking.hold_out_tasks} hold-outs"
+    clauses.append(("ranking", points, places))
+    if edition.selection is not None:
+        looks = f"at most {edition.selection.max_looks} look a task at checkpoints that are not reported"
+        clauses.append(("selection", looks, ""))
+    if edition.contamination is not None:
+        share = f"at most {edition.contamination.max_item_share:.0%} of a task's items in the training text"
+        clauses.append(("contamination", share, ""))
+    typer.echo()
+    print_table(("clause", "what", "why"), clauses)
+    typer.echo()

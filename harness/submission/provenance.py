@@ -6,9 +6,11 @@ from typing import Literal
 
 from pydantic import Field, JsonValue, NonNegativeInt
 
+from harness.corpora.contamination import TaskOverlap
 from harness.corpora.ledger import LedgerEntry
 from harness.document import Document
 from harness.submission.file_record import Sha256
+from harness.submission.looks import Look
 
 
 class ModelRecipe(Document):
@@ -42,13 +44,17 @@ class StepLedger(Document):
     step: NonNegativeInt
     """Index into ``steps`` or, for the control, ``control_steps`` of the model's result."""
     entries: tuple[LedgerEntry, ...]
+    overlaps: tuple[TaskOverlap, ...] = ()
+    """What of the scored tasks stands in the text; empty where nobody looked."""
 
 
 class LedgerRecord(Document):
-    """Everything that the submission read: ``ledger.json``."""
+    """Everything that the submission read, and every look at a scored task: ``ledger.json``."""
 
     format_version: Literal[1] = 1
     steps: tuple[StepLedger, ...] = ()
+    looks: tuple[Look, ...] = ()
+    """In order, chained; empty where no ledger of looks was kept."""
 
 
 class CodeRecord(Document):

@@ -23,9 +23,10 @@ from harness.document import digest_of
 from harness.errors import CheckpointCorrupt
 from harness.progress import Progress, silent
 from harness.structured.files import EMBEDDED_FIELD, config_bytes, modeling_bytes
+from harness.surgery.ahead import ahead
 from harness.surgery.assembly import Blueprint, blueprint
 from harness.surgery.count import tensor_shapes
-from harness.surgery.streaming import Factorise, Stream, no_factors
+from harness.surgery.streaming import CHUNK_BYTES, Factorise, Stream, no_factors
 from harness.surgery.table import VOCABULARY_AXIS
 from harness.surgery.vocabulary.settings import remap_config
 from harness.surgery.vocabulary.tokenizer_files import SUPERSEDED, rewrite_files
@@ -85,7 +86,8 @@ def apply(  # noqa: PLR0913 - the request of a library function, all but the fir
         for done, spec in enumerate(specs):
             progress("slicing", done, len(specs), spec.name)
             if not writer.has(spec.name):
-                writer.append(spec.name, stream.chunks(drawn.assemblies[spec.name], spec.dtype))
+                chunks = stream.chunks(drawn.assemblies[spec.name], spec.dtype)
+                writer.append(spec.name, ahead(chunks) if spec.size_bytes > CHUNK_BYTES else chunks)
         for name, content in files.made.items():
             writer.write_file(name, content)
         for path in files.copied:

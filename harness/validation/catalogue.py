@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 MAX_SHOWN_CHARACTERS = 240
 
 
+class Example(Document):
+    """What one finding of a rule looks like."""
+
+    place: Place
+    message: str
+    found: str
+    allowed: str
+
+
 class Rule(Document):
     """One rule that an entry can break."""
 
@@ -32,11 +41,28 @@ class Rule(Document):
     """Why the rule is there."""
     fix: str
     """What to do when it is broken."""
+    example: Example | None = None
+    """A finding of it, for ``harness explain``."""
 
     @property
     def family(self) -> str:
         """The part before the dot."""
         return self.id.partition(".")[0]
+
+    def example_finding(self) -> Finding | None:
+        """The example with the rule's severity and fix."""
+        if self.example is None:
+            return None
+        shown = self.example
+        return Finding(
+            rule=self.id,
+            severity=self.severity,
+            place=shown.place,
+            message=shown.message,
+            found=shown.found,
+            allowed=shown.allowed,
+            fix=self.fix,
+        )
 
 
 class Family(Document):
@@ -48,10 +74,8 @@ class Family(Document):
 @functools.cache
 def rules() -> Mapping[str, Rule]:
     """Every rule by its id, family by family."""
-    files = sorted(
-        (entry for entry in (resources.files("harness.validation") / "rules").iterdir() if entry.name.endswith(".toml")),
-        key=lambda entry: entry.name,
-    )
+    folder = resources.files("harness.validation") / "rules"
+    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda entry: entry.name)
     families = [Family.model_validate(tomllib.loads(entry.read_text(encoding="utf-8"))) for entry in files]
     return {rule.id: rule for family in families for rule in family.rule}
 

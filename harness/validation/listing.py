@@ -67,6 +67,12 @@ def list_folder(root: Path, *, max_files: int = MAX_FILES, max_depth: int = MAX_
     )
 
 
+def list_file(path: Path) -> Listing:
+    """The folder of ``path``, as if nothing but that file stood in it."""
+    files = {path.name: path.stat().st_size}
+    return Listing(root=path.parent, files=files, links=(), folders=(), complete=True)
+
+
 def _walk(root: Path, prefix: str, depth: int) -> Iterator[tuple[str, os.stat_result | None]]:
     """Names and status, folders before what is in them; a status of None for a folder that is not looked into."""
     with os.scandir(root / prefix if prefix else root) as entries:

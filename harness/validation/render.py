@@ -1,12 +1,15 @@
-"""A report for people: one block a finding, aligned, and one line that sums up."""
+"""Reports for people: a table over several entries, one block a finding, aligned, and one line that sums up."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from harness.rules.finding import Severity
+from harness.validation.report import sorted_findings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.rules.finding import Finding, Place
     from harness.validation.report import Report
 
@@ -23,7 +26,7 @@ def render_text(report: Report) -> str:
              fix      write the checkpoint in F16 or F32
     """
     width = max((len(finding.rule) for finding in report.findings), default=0)
-    blocks = [_block(finding, width) for finding in report.findings]
+    blocks = [finding_text(finding, width) for finding in report.findings]
     return "\n\n".join([*blocks, _summary(report)]) + "\n"
 
 
@@ -39,7 +42,27 @@ def place_text(place: Place) -> str:
     return f"{place.file}: {exact}" if exact else place.file
 
 
-def _block(finding: Finding, width: int) -> str:
+def summary_table(reports: Sequence[Report]) -> str:
+    """One line an entry: its name and kind, and how many findings of each weight."""
+    header = ("entry", "kind", "errors", "warnings", "notes")
+    rows = [(report.entry, report.kind, *(str(report.count(severity)) for severity in Severity)) for report in reports]
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    return "\n".join(
+        "   ".join((*map(str.ljust, row[:2], widths), *map(str.rjust, row[2:], widths[2:]))) for row in (header, *rows)
+    )
+
+
+def strict(report: Report) -> Report:
+    """The same report with every warning an error."""
+    weighed = (
+        finding.model_copy(update={"severity": Severity.ERROR}) if finding.severity is Severity.WARNING else finding
+        for finding in report.findings
+    )
+    return report.model_copy(update={"findings": sorted_findings(weighed)})
+
+
+def finding_text(finding: Finding, width: int = 0) -> str:
+    """One finding as a block; ``width`` is that of the rules in its column."""
     margin = " " * 9
     return "\n".join(
         (

@@ -18,6 +18,8 @@ class Report(Document):
 
     entry: str
     """Name of the entry's folder."""
+    kind: str = "bundle"
+    """What sort of entry it is."""
     edition: str
     """Id and version of the edition that it was held against."""
     findings: tuple[Finding, ...]

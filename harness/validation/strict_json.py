@@ -1,10 +1,15 @@
-"""JSON from strangers: UTF-8, no key twice, no ``NaN``, no bottomless nesting; every refusal says where."""
+"""JSON from strangers: UTF-8, no key twice, no ``NaN``, no number without bound, no bottomless nesting.
+
+Every refusal says where.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
-from typing import TYPE_CHECKING, NoReturn
+import math
+import re
+from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -14,6 +19,12 @@ MAX_DEPTH = 64
 MAX_CONTAINERS = 100_000
 MAX_VALUES = 1_000_000
 """Counted as brackets and commas, wherever they stand: what a value costs in memory is bounded before it is parsed."""
+MAX_DIGITS = 310
+"""Of a whole number: more than the largest float has."""
+_ESCAPES: Final = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+"""Escapes of strings; the group is half of a pair of surrogates, which is no character."""
 
 
 class NotJson(Exception):
@@ -33,8 +44,15 @@ def parse(content: bytes) -> JsonValue:
     """
     text = decode(content)
     _check_count(text)
+    _check_escapes(text)
     try:
-        value: JsonValue = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value: JsonValue = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_bounded_float,
+            parse_int=_bounded_int,
+        )
     except json.JSONDecodeError as error:
         offset = len(text[: error.pos].encode())
         raise NotJson(f"is no JSON: {error.msg} in line {error.lineno}", byte_offset=offset) from error
@@ -61,6 +79,16 @@ def _check_count(text: str) -> None:
         raise NotJson(f"holds more than {MAX_CONTAINERS} lists and objects, or {MAX_VALUES} values")
 
 
+def _check_escapes(text: str) -> None:
+    """Refuse half a pair of surrogates: such a string cannot be written as UTF-8 again."""
+    if "\\u" not in text:
+        return
+    half = next((found for found in _ESCAPES.finditer(text) if found.group(1)), None)
+    if half is not None:
+        offset = len(text[: half.start()].encode())
+        raise NotJson(f"escapes half a character: \\{half.group(1)}", byte_offset=offset)
+
+
 def _check_depth(value: JsonValue) -> None:
     """Refuse what only deep recursion could walk later, floor by floor and without recursion."""
     floor: list[JsonValue] = [value]
@@ -83,3 +111,16 @@ def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
 
 def _no_constant(text: str) -> NoReturn:
     raise NotJson(f"{text} is no JSON value")
+
+
+def _bounded_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise NotJson(f"holds a number beyond all bounds: {text[:40]}")
+    return value
+
+
+def _bounded_int(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise NotJson(f"holds a number of {len(text)} digits, at most {MAX_DIGITS} are read")
+    return int(text)

@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, PhiConfig, Qwen2Config
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PhiConfig, Qwen2Config, Qwen3Config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KINDS = {"llama": LlamaConfig, "qwen2": Qwen2Config, "phi": PhiConfig}
-CASES = ("llama", "llama-biased", "qwen2", "qwen2-tied", "phi", "phi-multi-head")
+KINDS = {
+    "llama": LlamaConfig,
+    "mistral": MistralConfig,
+    "phi": PhiConfig,
+    "qwen2": Qwen2Config,
+    "qwen3": Qwen3Config,
+}
+CASES = ("llama", "llama-biased", "qwen2", "qwen2-tied", "phi", "phi-multi-head", "qwen3", "mistral")
 
 
 @dataclass
@@ -34,6 +40,8 @@ def make_config(case):
         "llama-biased": {"attention_bias": True, "mlp_bias": True},
         "qwen2-tied": {"tie_word_embeddings": True},
         "phi-multi-head": {"num_key_value_heads": 4},
+        "qwen3": {"head_dim": 16, "attention_bias": True},
+        "mistral": {"sliding_window": None},
     }.get(case, {})
     settings = {"num_key_value_heads": 2, "tie_word_embeddings": False, **extra}
     return KINDS[case.split("-")[0]](

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from harness.checkpoint.checkpoint import CheckpointFile, files_digest
 from harness.corpora.ledger import LedgerEntry
 from harness.rules.edition import Edition, load_edition
 from harness.submission import bundle as bundles
 from harness.submission import layout
 from harness.submission.describe import describe_checkpoint
+from harness.submission.file_record import FileRecord
 from harness.submission.mean import mean_scores
 from harness.submission.measurements import (
     BitsPerByte,
@@ -27,7 +29,14 @@ from harness.submission.measurements import (
     PluginMetric,
     TaskScore,
 )
-from harness.submission.model_result import BaseRecord, CheckpointResult, ModelResult, PackageRecord, StepRecord
+from harness.submission.model_result import (
+    BaseRecord,
+    CheckpointRecord,
+    CheckpointResult,
+    ModelResult,
+    PackageRecord,
+    StepRecord,
+)
 from harness.submission.provenance import (
     CodeRecord,
     EditionRecord,
@@ -76,7 +85,7 @@ def task_scores(edition: Edition, shift: float) -> tuple[TaskScore, ...]:
             column=rule.column,
             metric=rule.metric,
             scale=rule.scale,
-            score=rule.scale * (0.25 + shift),
+            score=rule.scale * round(40 * (0.25 + shift)) / 40,
             item_count=40,
             standard_error=rule.scale * 0.07,
         )
@@ -163,13 +172,23 @@ def model_result(edition: Edition, weights: Path, name: str) -> ModelResult:
         ),
         control_steps=(step("train", "lora", control.checkpoint_digest),),
         checkpoints=tuple(results),
-        package=PackageRecord(
-            format="transformers",
-            package_digest=digest("package"),
-            size_bytes=7,
-            checkpoint_digest=final.checkpoint_digest,
-        ),
+        package=package_record(final),
         plugin_metrics=(PluginMetric(name="baseline-l1.kept", value=0.5, unit="share", higher_is_better=True),),
+    )
+
+
+def package_record(final: CheckpointRecord) -> PackageRecord:
+    """A package for transformers: the checkpoint's files, a tokenizer and the manifest."""
+    made = (FileRecord(name=name, size_bytes=2, sha256=digest(name)) for name in ("package.json", "tokenizer.json"))
+    files = tuple(sorted((*final.files, *made), key=lambda file: file.name))
+    return PackageRecord(
+        format="transformers",
+        package_digest=files_digest(
+            tuple(CheckpointFile(name=file.name, size_bytes=file.size_bytes, sha256=file.sha256) for file in files)
+        ),
+        size_bytes=sum(file.size_bytes for file in files),
+        checkpoint_digest=final.checkpoint_digest,
+        files=files,
     )
 
 

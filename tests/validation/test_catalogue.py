@@ -7,7 +7,12 @@ import pytest
 from harness.rules.finding import Severity
 from harness.validation.catalogue import MAX_SHOWN_CHARACTERS, rules, show
 from harness.validation.run import CHECKS, validate
-from tests.validation.violations import VIOLATIONS
+from tests.validation.violations import VIOLATIONS as COMMON_VIOLATIONS
+from tests.validation.violations_foreign import FOREIGN_VIOLATIONS
+from tests.validation.violations_record import RECORD_VIOLATIONS
+from tests.validation.violations_weights import WEIGHTS_VIOLATIONS
+
+VIOLATIONS = COMMON_VIOLATIONS | RECORD_VIOLATIONS | FOREIGN_VIOLATIONS | WEIGHTS_VIOLATIONS
 
 SAID_BY_THE_RUN = {"edition.assumed", "validation.check_crashed"}
 """Rules that ``run`` itself reports; the latter is broken in ``test_run``."""

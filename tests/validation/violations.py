@@ -232,7 +232,7 @@ VIOLATIONS: dict[str, tuple[Violation, ...]] = {
         Violation(
             lambda made: made.change(RECORD, mark_final_as_control),
             (place(RECORD, "models.0.checkpoints"),),
-            frozenset({"lock.agrees"}),
+            frozenset({"lock.agrees", "provenance.chain"}),
         ),
         Violation(
             drop(RECORD, "models.0.checkpoints", 2),
@@ -312,7 +312,7 @@ VIOLATIONS: dict[str, tuple[Violation, ...]] = {
         Violation(
             lambda made: (
                 made.set("ledger.json", "steps.0.entries.0.origin", "hub"),
-                made.set("ledger.json", "steps.0.entries.0.revision", "main"),
+                made.set("ledger.json", "steps.0.entries.0.revision", "0" * 40),
             ),
             (place("ledger.json", "steps.0.entries.0.revision"),),
         ),

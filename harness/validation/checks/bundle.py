@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.rules.finding import Finding, Place
 from harness.submission import layout
 from harness.submission.naming import is_folder_name
+from harness.submission.signature import SIGNATURE
 from harness.validation.catalogue import finding
 from harness.validation.check import Check
 from harness.validation.listing import MAX_DEPTH, MAX_FILES, Unreadable, read_plain
@@ -113,7 +114,8 @@ def files_digest(entry: Entry, _: Edition) -> Iterator[Finding]:
         return
     for number, record in enumerate(entry.submission.files):
         yield from _compare(entry, record, f"files.{number}")
-    named = {record.name for record in entry.submission.files} | {layout.SUBMISSION}
+    # The manifest cannot name what is made from it: itself, and the signature (provenance.signature).
+    named = {record.name for record in entry.submission.files} | {layout.SUBMISSION, SIGNATURE}
     for name in entry.listing.files:
         if name not in named and layout.is_bundle_file(name):
             yield finding(

@@ -1,9 +1,10 @@
-"""What was read: only data sets of the edition, and something in every train step."""
+"""What was read: only data sets of the edition, at a revision that cannot move, and something in every train step."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.rules.edition import COMMIT
 from harness.rules.finding import Finding, Place
 from harness.submission import layout
 from harness.validation.catalogue import finding
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 
 def allowed(entry: Entry, edition: Edition) -> Iterator[Finding]:
-    """Every entry of the ledger is a data set of the edition, at its hub id and revision."""
-    for field, read in _entries(entry):
+    """Every entry of the ledger is a data set of the edition, at its hub id and revision; derived ones apart."""
+    for field, read in entries(entry):
+        if read.parents:
+            continue  # data.derived says so
         rule = edition.data.get(read.data)
         if rule is None:
             place = Place(file=layout.LEDGER, field=f"{field}.data")
@@ -30,15 +33,17 @@ def allowed(entry: Entry, edition: Edition) -> Iterator[Finding]:
             yield from _provenance(field, read, rule)
 
 
-def _entries(entry: Entry) -> Iterator[tuple[str, LedgerEntry]]:
+def entries(entry: Entry) -> Iterator[tuple[str, LedgerEntry]]:
+    """Every entry of the ledger with its field."""
     for s, step in enumerate(entry.ledger.steps if entry.ledger else ()):
         for e, read in enumerate(step.entries):
             yield f"steps.{s}.entries.{e}", read
 
 
 def _provenance(field: str, read: LedgerEntry, rule: DataRule) -> Iterator[Finding]:
-    # The embedded corpus has a revision of its own: the version of the package and a seed.
-    revision = read.revision if read.origin == "embedded" else rule.revision
+    # The embedded corpus has a revision of its own, and a branch stands for whichever commit it was.
+    free = read.origin == "embedded" or (not rule.is_pinned and COMMIT.fullmatch(read.revision) is not None)
+    revision = read.revision if free else rule.revision
     for name, found, wanted in (("hub_id", read.hub_id, rule.hub_id), ("revision", read.revision, revision)):
         if found != wanted:
             place = Place(file=layout.LEDGER, field=f"{field}.{name}")
@@ -48,6 +53,20 @@ def _provenance(field: str, read: LedgerEntry, rule: DataRule) -> Iterator[Findi
         place = Place(file=layout.LEDGER, field=f"{field}.origin")
         message = f"the embedded corpus does not stand in for {read.data} in this edition"
         yield finding("data.allowed", place, message, found=read.origin, allowed="hub, local")
+
+
+def pinned(entry: Entry, _: Edition) -> Iterator[Finding]:
+    """What came from the hub names a commit, what came from a local copy the digest of its files."""
+    for field, read in entries(entry):
+        if read.origin == "hub" and COMMIT.fullmatch(read.revision) is None:
+            place = Place(file=layout.LEDGER, field=f"{field}.revision")
+            message = f"what was read as {read.data} may be other rows tomorrow"
+            allowed = "a commit, 40 hexadecimal digits"
+            yield finding("data.pinned", place, message, found=read.revision, allowed=allowed)
+        if read.origin == "local" and read.file_sha256 is None:
+            place = Place(file=layout.LEDGER, field=f"{field}.file_sha256")
+            message = f"nothing says which copy of {read.data} was read"
+            yield finding("data.pinned", place, message, found="no digest", allowed="the SHA-256 of the local copy")
 
 
 def ledger(entry: Entry, _: Edition) -> Iterator[Finding]:
@@ -78,7 +97,7 @@ def _steps(model: ModelResult) -> Iterator[tuple[str, int, StepRecord]]:
 
 
 def _counts(entry: Entry) -> Iterator[Finding]:
-    for field, read in _entries(entry):
+    for field, read in entries(entry):
         for name, found in (("sample_count", read.sample_count), ("token_count", read.token_count)):
             if found <= 0:
                 place = Place(file=layout.LEDGER, field=f"{field}.{name}")
@@ -93,5 +112,6 @@ def _counts(entry: Entry) -> Iterator[Finding]:
 
 CHECKS = (
     Check(rule="data.allowed", function=allowed),
+    Check(rule="data.pinned", function=pinned),
     Check(rule="data.ledger", function=ledger),
 )

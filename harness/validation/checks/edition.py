@@ -59,8 +59,23 @@ def notice(entry: Entry, edition: Edition) -> Iterator[Finding]:
             yield finding("edition.notice", place, message, found=found or "nothing", allowed=allowed or "nothing")
 
 
+def forbidden_method(entry: Entry, edition: Edition) -> Iterator[Finding]:
+    """No step's method is of a family that the edition forbids."""
+    families = {word: name for name, rule in edition.forbidden.items() for word in rule.methods}
+    for m, model in enumerate(entry.models):
+        for branch, steps in (("steps", model.steps), ("control_steps", model.control_steps)):
+            for s, step in enumerate(steps):
+                family = next((families[word] for word in families if word in step.method.lower()), None)
+                if family is not None:
+                    place = Place(file=layout.SUBMISSION, field=f"models.{m}.{branch}.{s}.method")
+                    message = f"the edition forbids {family}: {edition.forbidden[family].why}"
+                    allowed = f"methods without {family}"
+                    yield finding("edition.forbidden_method", place, message, found=step.method, allowed=allowed)
+
+
 CHECKS = (
     Check(rule="edition.mismatch", function=mismatch),
     Check(rule="edition.track", function=track),
     Check(rule="edition.notice", function=notice),
+    Check(rule="edition.forbidden_method", function=forbidden_method),
 )

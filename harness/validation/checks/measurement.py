@@ -65,6 +65,20 @@ def _values(one: Measured) -> Iterator[tuple[str, float, bool]]:
             yield f"performance.{name}", getattr(performance, name), False
 
 
+def protocol(entry: Entry, edition: Edition) -> Iterator[Finding]:
+    """Speed and memory were measured on as many tokens, as often, as the edition says."""
+    rule = edition.measurement
+    for one in measured(entry):
+        if (performance := one.measurements.performance) is None:
+            continue
+        for name in ("prefill_tokens", "decode_tokens", "repeats"):
+            found, allowed = getattr(performance, name), getattr(rule, name)
+            if found != allowed:
+                place = Place(file=layout.SUBMISSION, field=f"{one.field}.performance.{name}")
+                message = f"{one.model}.{one.role} was timed by another protocol than the edition's"
+                yield finding("measurement.protocol", place, message, found=found, allowed=str(allowed))
+
+
 def item_limit(entry: Entry, _: Edition) -> Iterator[Finding]:
     """The tasks of every final checkpoint ran without a limit on items."""
     for one in finals(entry):
@@ -79,5 +93,6 @@ CHECKS = (
     Check(rule="measurement.missing", function=missing),
     Check(rule="measurement.same_weights", function=same_weights),
     Check(rule="measurement.range", function=value_range),
+    Check(rule="measurement.protocol", function=protocol),
     Check(rule="measurement.item_limit", function=item_limit),
 )

@@ -1,4 +1,8 @@
-"""The scores: all tasks, possible values, the edition's columns and scales, and means that recompute."""
+"""The scores: all tasks, possible values, the edition's columns and scales, and means that recompute.
+
+Of an entry made elsewhere there are printed numbers only; they are held against what can be printed (``said`` has the
+rules that reading the table speaks of).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,9 @@ from harness.submission.mean import mean_scores
 from harness.validation.catalogue import finding
 from harness.validation.check import Check
 from harness.validation.checks.measured import finals, measured
+from harness.validation.foreign.columns import columns
+from harness.validation.foreign.doubts import tasks
+from harness.validation.foreign.granularity import contradicts, fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +26,13 @@ if TYPE_CHECKING:
     from harness.submission.mean import MeanScores
     from harness.submission.measurements import SubsetScore, TaskScore
     from harness.validation.entry import Entry
+    from harness.validation.foreign.columns import Quantity
+    from harness.validation.foreign.results import ForeignResults, Value
 
+COUNTED_METRICS = frozenset(("accuracy", "humaneval_pass@1"))
+"""Metrics that are a share of the items; BLEU accuracy leaves empty answers out, and an average is over subsets."""
+HALF_STEP = 0.5e-4
+"""Of a share in a record: scores are recorded whole, engines that round print two decimals of a percentage."""
 RELATIVE_TOLERANCE = 1e-9
 """Of a mean that is recomputed in another order."""
 
@@ -57,6 +70,51 @@ def value_range(entry: Entry, _: Edition) -> Iterator[Finding]:
                 place = Place(file=layout.SUBMISSION, field=f"{field}.{name}")
                 message = f"the value for {score.task} is not possible"
                 yield finding("scores.range", place, message, found=found, allowed=f"0 to {highest:g}")
+    for table, quantity, value in _printed(entry):
+        highest = _highest(quantity, value)
+        if not 0 <= value.value <= highest:
+            place = Place(file=table.file, field=value.source.field)
+            message = f"the value for {columns()[quantity].heading} is not possible"
+            allowed = "at least 0" if math.isinf(highest) else f"0 to {highest:g}"
+            yield finding("scores.range", place, message, found=value.source.text, allowed=allowed)
+
+
+def _printed(entry: Entry) -> Iterator[tuple[ForeignResults, Quantity, Value]]:
+    """Every number of the tables of an entry made elsewhere."""
+    return (
+        (table, quantity, value)
+        for table in entry.tables
+        for row in table.rows
+        for quantity, value in row.values.items()
+        if quantity not in row.withheld
+    )
+
+
+def _highest(quantity: Quantity, value: Value) -> float:
+    if columns()[quantity].is_task:
+        return 1.0 if value.unit == "fraction" else 100.0
+    return math.inf
+
+
+def granularity(entry: Entry, _: Edition) -> Iterator[Finding]:
+    """Every accuracy is k of the n items that it is over, within the rounding of what is printed."""
+    for field, score in _scores(entry):
+        count = score.item_count
+        is_counted = score.metric in COUNTED_METRICS and not score.subsets and count > 0
+        is_possible = 0 <= score.score <= score.scale and score.scale > 0
+        if is_counted and is_possible and not fits(score.score / score.scale, HALF_STEP, (count,)):
+            place = Place(file=layout.SUBMISSION, field=f"{field}.score")
+            message = f"the score of {score.task} is no number of its {count} items"
+            nearest = score.scale * round(count * score.score / score.scale) / count
+            yield finding("scores.granularity", place, message, found=score.score, allowed=f"e.g. {nearest:.6g}")
+    for table, quantity, value in _printed(entry):
+        item_counts = [count * models for count in columns()[quantity].item_counts for models in table.model_counts]
+        is_possible = quantity in tasks() and 0 <= value.share <= 1
+        if is_possible and contradicts(value.share, value.share_half_step, item_counts):
+            place = Place(file=table.file, field=value.source.field)
+            message = f"the score of {columns()[quantity].heading} is no number of its items"
+            allowed = f"k of {' or '.join(str(count) for count in item_counts)}"
+            yield finding("scores.granularity", place, message, found=value.source.text, allowed=allowed)
 
 
 def _scores(entry: Entry) -> Iterator[tuple[str, TaskScore]]:
@@ -151,6 +209,7 @@ def _cells(row: dict[str, str], means: MeanScores, edition: Edition) -> Iterator
 CHECKS = (
     Check(rule="scores.tasks_complete", function=tasks_complete),
     Check(rule="scores.range", function=value_range),
+    Check(rule="scores.granularity", function=granularity),
     Check(rule="scores.scale", function=scale),
     Check(rule="scores.mean", function=mean),
     Check(rule="scores.results_csv", function=results_file),

@@ -1,10 +1,15 @@
-"""The checkpoints that the record references: reachable, the same bytes, whole."""
+"""The checkpoints that the record references: reachable, the same bytes, whole, and with values that compute."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from functools import lru_cache
+from math import prod
+from typing import TYPE_CHECKING, Final
 
 from harness.checkpoint.checkpoint import CheckpointFile, files_digest, list_files
+from harness.checkpoint.header import LENGTH_BYTES, parse_header
+from harness.checkpoint.scan import scan
 from harness.errors import CheckpointCorrupt
 from harness.rules.finding import Finding, Place
 from harness.submission import layout
@@ -14,10 +19,19 @@ from harness.validation.weights import read_config, read_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+    from harness.checkpoint.header import TensorEntry
+    from harness.checkpoint.scan import Occurrence, Scan, TensorScan
     from harness.rules.edition import Edition
     from harness.validation.entry import Entry
     from harness.validation.weights import Weights
+
+_TENSOR: Final = re.compile(r": tensor '([^']*)':")
+_BYTE: Final = re.compile(r"begins at byte (\d+)")
+_ENDS: Final = re.compile(r"tensors end at byte (\d+), the file at (\d+)")
+"""Where the readers of checkpoints say that something is wrong."""
+_SCANS_KEPT: Final = 8
 
 
 def missing(entry: Entry, _: Edition) -> Iterator[Finding]:
@@ -73,8 +87,31 @@ def corrupt(entry: Entry, _: Edition) -> Iterator[Finding]:
             read_layout(weights)
         except CheckpointCorrupt as error:
             message = str(error).replace(f"{weights.folder}/", "").replace(str(weights.folder), "checkpoint")
-            place = Place(file=weights.file(_named_file(message)))
+            place = _place(weights, weights.folder, message)
             yield finding("weights.corrupt", place, message, found=message, allowed="a whole checkpoint")
+
+
+def _place(weights: Weights, folder: Path, message: str) -> Place:
+    """File, and where the message has them tensor and byte; of a truncated file the first tensor that lost bytes."""
+    name = _named_file(message)
+    ends = _ENDS.search(message)
+    if ends is not None:
+        end, size_bytes = int(ends[1]), int(ends[2])
+        lost = _first_lost(folder / name, end, size_bytes)
+        return Place(file=weights.file(name), tensor=lost, byte_offset=min(end, size_bytes))
+    tensor, byte = _TENSOR.search(message), _BYTE.search(message)
+    return Place(
+        file=weights.file(name), tensor=tensor[1] if tensor else None, byte_offset=int(byte[1]) if byte else None
+    )
+
+
+def _first_lost(file: Path, end: int, size_bytes: int) -> str | None:
+    """The first tensor that does not end in a file of ``size_bytes``, of tensors that should end at ``end``."""
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(LENGTH_BYTES), "little")
+        text = stream.read(length)
+    entries = parse_header(text, path=file, data_start=LENGTH_BYTES + length, size_bytes=end).tensors
+    return next((entry.name for entry in entries if entry.stop > size_bytes), None)
 
 
 def _named_file(message: str) -> str:
@@ -83,8 +120,73 @@ def _named_file(message: str) -> str:
     return "" if name == "checkpoint" or " " in name else name
 
 
+def _scanned(entry: Entry) -> Iterator[tuple[Weights, TensorEntry, TensorScan]]:
+    """Every tensor of the final checkpoints; the checks that look at values share one read of them."""
+    for weights in entry.weights:
+        if weights.role == "final" and weights.folder is not None:
+            try:
+                read = read_layout(weights)
+                states = [(shard.path.name, shard.path.stat()) for shard in read.shards]
+                stamps = tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
+                found = _scan(weights.folder, stamps).tensors
+            except CheckpointCorrupt:
+                continue  # weights.corrupt says so
+            yield from ((weights, one, seen) for one, seen in zip(read.tensors, found, strict=True))
+
+
+@lru_cache(maxsize=_SCANS_KEPT)
+def _scan(folder: Path, _stamps: tuple[tuple[str, int, int], ...]) -> Scan:
+    return scan(folder)
+
+
+def nonfinite(entry: Entry, _: Edition) -> Iterator[Finding]:
+    """No value of a final checkpoint is NaN or infinite."""
+    for weights, _stored, tensor in _scanned(entry):
+        kinds = {"NaN": tensor.nan, "inf": tensor.positive_infinity, "-inf": tensor.negative_infinity}
+        firsts = [(one.first.byte_offset, name, one) for name, one in kinds.items() if one.first is not None]
+        if firsts:
+            name, first = min(firsts, key=lambda item: item[0])[1:]
+            counted = ", ".join(f"{one.count} {kind}" for kind, one in kinds.items() if one.count)
+            message = f"the tensor holds values that are no numbers, the first is {name}"
+            place = _element(weights, tensor, first)
+            yield finding("weights.nonfinite", place, message, found=counted, allowed="finite values")
+
+
+def saturated(entry: Entry, _: Edition) -> Iterator[Finding]:
+    """No value has the largest magnitude of its dtype, which is where a cast that clips leaves an overflow."""
+    for weights, _stored, tensor in _scanned(entry):
+        if tensor.saturated.count:
+            message = f"values have the largest magnitude of {tensor.dtype}, as a cast leaves them that overflows"
+            found = f"{tensor.saturated.count} of magnitude {tensor.largest_magnitude:g}"
+            place = _element(weights, tensor, tensor.saturated)
+            yield finding("weights.saturated", place, message, found=found, allowed="values within the range")
+
+
+def _element(weights: Weights, tensor: TensorScan, occurrence: Occurrence) -> Place:
+    if occurrence.first is None:
+        return Place(file=weights.file(tensor.shard), tensor=tensor.name)
+    index = 0
+    for size, position in zip(tensor.shape, occurrence.first.index, strict=True):
+        index = index * size + position
+    offset = occurrence.first.byte_offset
+    return Place(file=weights.file(tensor.shard), tensor=tensor.name, index=index, byte_offset=offset)
+
+
+def zero(entry: Entry, _: Edition) -> Iterator[Finding]:
+    """No weight of a final checkpoint is zero throughout; a bias may be."""
+    for weights, stored, tensor in _scanned(entry):
+        if tensor.is_zero and not tensor.name.endswith("bias"):
+            place = Place(file=weights.file(tensor.shard), tensor=tensor.name, index=0, byte_offset=stored.start)
+            message = "every value of the tensor is zero"
+            found = f"{prod(tensor.shape)} zeros"
+            yield finding("weights.zero", place, message, found=found, allowed="a value that is not zero")
+
+
 CHECKS = (
     Check(rule="weights.missing", function=missing),
     Check(rule="weights.digest", function=digest),
     Check(rule="weights.corrupt", function=corrupt),
+    Check(rule="weights.nonfinite", function=nonfinite),
+    Check(rule="weights.saturated", function=saturated),
+    Check(rule="weights.zero", function=zero),
 )

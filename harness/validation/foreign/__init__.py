@@ -1,0 +1,1 @@
+"""Entries that this harness did not make: what kind they are, and readers that believe nothing of them."""
