@@ -33,7 +33,7 @@ def measured(monkeypatch):
             thread_count=surroundings.threads,
             prefill_tokens=rule.prefill_tokens,
             decode_tokens=rule.decode_tokens,
-            repeats=1,
+            repeats=rule.repeats,
             prefill_tokens_per_s=1.0,
             decode_tokens_per_s=float(len(calls)),
             time_to_first_token_s=1.0,
@@ -41,14 +41,14 @@ def measured(monkeypatch):
             memory_method="none",
             host_peak_memory_bytes=1000,
             runtime_memory_bytes=1000,
-            prefill_s=(1.0,),
-            decode_s=(1.0,),
+            prefill_s=(1.0,) * rule.repeats,
+            decode_s=(1.0,) * rule.repeats,
         )
 
     def tasks(request, _surroundings):
         def score(name, rule):
             scored = {"task": name, "column": rule.column, "metric": rule.metric, "scale": rule.scale}
-            return TaskScore(**scored, score=0.5, item_count=5)
+            return TaskScore(**scored, score=rule.scale / 5, item_count=5)
 
         return tuple(
             Evaluation(
