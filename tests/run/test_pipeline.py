@@ -123,4 +123,4 @@ class TestSubmit:
         missing = [one for one in part.report.findings if one.rule == "scores.tasks_complete"]
         assert len(missing) == 4
         assert "incomplete: not scored on" in (part.bundle / "README.md").read_text()
-        assert (part.bundle / "Results.csv").read_text().splitlines()[1].startswith(",0.5,0.5,,,,")
+        assert (part.bundle / "Results.csv").read_text().splitlines()[1].startswith(",20.0,20.0,,,,")
