@@ -33,11 +33,10 @@ QWEN2_WORDS = (
 )
 """Qwen2's rule: a word with the space before it, single digits, runs of other marks, line ends, spaces."""
 
-# Trimmed, as Llama-3's template does it: OpenCompass ends a user's turn with a line break that training never had.
 _CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}<|assistant|>{% else %}<|user|>{% endif %}"
-    "{{ message['content'] | trim }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    "{{ message['content'] }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
 

@@ -52,18 +52,6 @@ class TestTokenizer:
         assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
         assert config["model_input_names"] == ["input_ids", "attention_mask"]
 
-    def test_space_around_a_turn_is_none(self, tokenizer, tmp_path):
-        """A line break that an evaluator puts behind a question does not change the prompt."""
-        from transformers import AutoTokenizer
-
-        vocabulary.save(tokenizer, tmp_path)
-        loaded = AutoTokenizer.from_pretrained(tmp_path)
-        prompts = {
-            loaded.apply_chat_template([{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True)
-            for text in ("How many?", "How many?\n", " How many? ")
-        }
-        assert len(prompts) == 1
-
     @pytest.mark.parametrize("name", shapes.NAMES)
     def test_every_model_has_the_tokens_it_was_trained_on(self, tokenizer, tmp_path, name):
         """Whatever class transformers gives a model, it cuts text as training did and has no token of its own."""

@@ -83,12 +83,10 @@ def _subset(task: str, settings: dict[str, Any], files: tuple[str, ...], prompt:
 
 
 def _inference(prompt: str, max_out_len: int) -> dict[str, Any]:
-    turn = {"role": "HUMAN", "prompt": prompt}
     return {
-        "prompt_template": {
-            "type": f"{OPENICL}icl_prompt_template.PromptTemplate",
-            "template": {"round": [turn]},
-        },
+        # Plain text is one user's turn as it stands; a round of turns would get a line break behind it, which the
+        # embedded models never saw in training.
+        "prompt_template": {"type": f"{OPENICL}icl_prompt_template.PromptTemplate", "template": prompt},
         "retriever": {"type": f"{OPENICL}icl_retriever.ZeroRetriever"},
         "inferencer": {"type": f"{OPENICL}icl_inferencer.GenInferencer", "max_out_len": max_out_len},
     }
