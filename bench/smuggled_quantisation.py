@@ -3,8 +3,8 @@
     python bench/smuggled_quantisation.py [--matrices 56] [--seed 0] [--rate CHECKPOINT]
 
 Random matrices of real shapes (Gaussian, Student's t, Laplace, low rank with noise, rows and columns of unequal scale;
-standard deviations from 0.001 to 1) and the matrices of pico-llama are quantised in every way, stored as floats and
-judged; beside them the same weights as nobody quantised them. ``--rate`` times a checkpoint against a plain read.
+standard deviations from 0.001 to 1) and matrices of the embedded models are quantised in every way, stored as floats,
+and judged; beside them the same weights as nobody quantised them. ``--rate`` times a checkpoint against a plain read.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from harness.checkpoint.structure import LAYER_STRUCTURE_AXES, Structure
+from harness.checkpoint.structure import LAYER_STRUCTURE_AXES, MAX_LAYERS, Structure
 from harness.errors import UsageError
 from harness.surgery.dimension import parse_dimension
 from harness.surgery.expression import evaluate
@@ -78,6 +78,8 @@ def load(config: Mapping[str, Any]) -> Anatomy:
     table = table_of(config)
     structure = _structure(table, config)
     sizes = {**axis_sizes(table, config), **(_largest(structure) if structure else {})}
+    if sizes[LAYER_AXIS] > MAX_LAYERS:
+        raise UsageError(f"num_hidden_layers must be at most {MAX_LAYERS}, found {sizes[LAYER_AXIS]}")
     anatomy = Anatomy(
         table=table,
         config=config,

@@ -54,6 +54,11 @@ class TestLoad:
         with pytest.raises(UsageError, match="axis"):
             load({**tiny_config("llama").to_dict(), "head_dim": None, **change})
 
+    def test_absurd_layer_count(self, tiny_config):
+        """A billion layers are refused before they are spelt out."""
+        with pytest.raises(UsageError, match="at most 4096, found 1000000000"):
+            load({**tiny_config("llama").to_dict(), "num_hidden_layers": 10**9})
+
     def test_constraint_of_llama(self, tiny_config):
         """What ``LlamaConfig`` refuses, the table refuses; Qwen2 takes the same."""
         change = {"num_attention_heads": 3, "num_key_value_heads": 3, "head_dim": 16}
