@@ -42,6 +42,7 @@ MODELS: Final[dict[str, dict[str, Any]]] = {
         "rope_parameters": {"rope_theta": 500_000.0, "rope_type": "default"},
         "tie_word_embeddings": False,
         "dtype": "float16",
+        "hidden_act": "silu",
     },
     "qwen2-7b": {
         "architectures": ["Qwen2ForCausalLM"],
@@ -57,6 +58,7 @@ MODELS: Final[dict[str, dict[str, Any]]] = {
         "rope_parameters": {"rope_theta": 1_000_000.0, "rope_type": "default"},
         "tie_word_embeddings": False,
         "dtype": "float16",
+        "hidden_act": "silu",
     },
 }
 BLOCK_ELEMENTS: Final = (8 << 20) + 4099
