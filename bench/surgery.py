@@ -142,9 +142,11 @@ def scan(folder: Path) -> dict[str, Any]:
 
 def load_lazily(folder: Path) -> dict[str, Any]:
     """Load the result as a model without reading its weights, strictly."""
-    from harness.structured.loading import load
+    import torch
 
-    model = load(result_of(folder), dtype="auto")
+    from harness.methods.models import load
+
+    model = load(result_of(folder), dtype=torch.float16)
     return {"parameters": sum(parameter.numel() for parameter in model.parameters())}
 
 
