@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
+from harness.checkpoint.checkpoint import read_config
 from harness.checkpoint.structure import MODELING_NAME, STRUCTURE_NAME, STRUCTURED_TYPE, Structure
 from harness.document import write_atomically
 from harness.errors import CheckpointCorrupt
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONFIG_NAME: Final = "config.json"
-MAX_CONFIG_BYTES: Final = 4 << 20
 ARCHITECTURE: Final = "StructuredForCausalLM"
 AUTO_MAP: Final = {
     "AutoConfig": "modeling_structured.StructuredConfig",
@@ -56,7 +56,7 @@ def is_ours(folder: Path) -> bool:
 def is_structured(folder: Path) -> bool:
     """Whether ``config.json`` says that the checkpoint has a structure; False also where it cannot be read."""
     try:
-        return bool(_read_config(folder).get("model_type") == STRUCTURED_TYPE)
+        return bool(read_config(folder).get("model_type") == STRUCTURED_TYPE)
     except CheckpointCorrupt:
         return False
 
@@ -100,25 +100,10 @@ def complete(folder: Path) -> None:
     Raises:
         CheckpointCorrupt: ``config.json`` has no structure in it.
     """
-    config = _read_config(folder)
+    config = read_config(folder)
     try:
         structure = Structure.model_validate(config.pop(EMBEDDED_FIELD, None))
     except ValidationError as error:
         raise CheckpointCorrupt(f"{folder / CONFIG_NAME}: its field structure is no structure: {error}") from error
     write_beside(folder, structure)
     write_atomically(folder / CONFIG_NAME, config_bytes(config_fields(config, structure)))
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    file = folder / CONFIG_NAME
-    try:
-        with file.open("rb") as stream:
-            text = stream.read(MAX_CONFIG_BYTES + 1)
-        if len(text) > MAX_CONFIG_BYTES:
-            raise CheckpointCorrupt(f"{file}: more than {MAX_CONFIG_BYTES} bytes are not read")
-        content = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointCorrupt(f"{file}: cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointCorrupt(f"{file}: must be a JSON object, found {type(content).__name__}")
-    return content
