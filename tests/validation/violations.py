@@ -254,13 +254,6 @@ VIOLATIONS: dict[str, tuple[Violation, ...]] = {
             frozenset({"weights.digest", "structure.parameter_count"}),
         ),
     ),
-    "precision.quantization_config": (
-        Violation(
-            ask_for_quantisation,
-            (place("llama.final/config.json", "quantization_config"),),
-            frozenset({"weights.digest"}),
-        ),
-    ),
     "weights.missing": (Violation(lose_final, (place(RECORD, f"{FINAL}.checkpoint"),)),),
     "weights.digest": (
         Violation(flip_last_byte, (place("llama.final/model.safetensors"),)),
@@ -270,14 +263,6 @@ VIOLATIONS: dict[str, tuple[Violation, ...]] = {
         Violation(
             lambda made: made.set(RECORD, f"{FINAL}.checkpoint.files.0.sha256", OTHER),
             (place("llama.final/config.json"), place(RECORD, f"{FINAL}.checkpoint.checkpoint_digest")),
-        ),
-    ),
-    "weights.corrupt": (
-        Violation(truncate, (place("llama.final/model.safetensors"),), frozenset({"weights.digest"})),
-        Violation(
-            lambda made: (final(made) / "config.json").write_text("{"),
-            (place("llama.final/config.json"),),
-            frozenset({"weights.digest"}),
         ),
     ),
     "structure.parameter_count": (
