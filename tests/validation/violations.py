@@ -6,7 +6,6 @@ that rule. ``also`` names other rules that must speak up for the same fault; no 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -70,16 +69,6 @@ def flip_last_byte(made: Made) -> None:
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-
-
-def truncate(made: Made) -> None:
-    file = made.weights / "llama" / "final" / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-2])
-
-
-def ask_for_quantisation(made: Made) -> None:
-    file = made.weights / "llama" / "final" / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"quantization_config": {"bits": 4}}))
 
 
 def lose_final(made: Made) -> None:
