@@ -5,7 +5,8 @@
                                        v
                                   counts, first places: shard, tensor, index, byte
 
-No torch, one pass, a small buffer for each worker; ``scan_and_digest`` hashes the same bytes on their way.
+No torch, one pass, a small buffer for each worker; ``scan_and_digest`` and ``scan_and_list`` hash the same bytes on
+their way.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from harness.checkpoint.bit_patterns import FORMATS, KINDS, Kind, Tally
 from harness.checkpoint.blocks import CHUNK_BYTES, Chunk, available_processors, blocks, over_chunks
+from harness.checkpoint.checkpoint import CheckpointFile
 from harness.checkpoint.shards import read_layout
 from harness.checkpoint.tree_digest import TreeDigest, assemble, grid, plain_files
 from harness.document import Document
@@ -176,6 +178,25 @@ def scan_and_digest(
 
     scanned = _scan_of(layout, tallies())
     return scanned, assemble(sizes, chunk_bytes, digests)
+
+
+def scan_and_list(
+    path: Path, *, workers: int | None = None, progress: Progress = silent
+) -> tuple[Scan, tuple[CheckpointFile, ...]]:
+    """What ``scan`` and ``checkpoint.list_files`` give, from one read of every byte; raises as they do.
+
+    The digest of a file needs its bytes in one order, so a thread takes a whole file: several shards, several threads.
+    """
+    longest = max(plain_files(path).values(), default=0)
+    scanned, tree = scan_and_digest(path, chunk_bytes=max(longest, 1), workers=workers, progress=progress)
+    return scanned, tuple(
+        CheckpointFile(name=file.name, size_bytes=file.size_bytes, sha256=file.chunks[0] if file.chunks else _NOTHING)
+        for file in tree.files
+    )
+
+
+_NOTHING: Final = hashlib.sha256().hexdigest()
+"""SHA-256 of an empty file."""
 
 
 class _ShardMap:

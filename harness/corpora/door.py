@@ -1,7 +1,8 @@
 """The data door: the only way from an allowed data set to a training step, and the ledger of what went through.
 
     DoorSettings (allowed rules, local copies, seed) -> DataDoor.open("c4") -> Sample, Sample, ...
-                                                          -> DataDoor.ledger(): rows, counts, digest
+                                                          -> DataDoor.ledger(): rows, counts, digest,
+    EvaluationSets (what is scored) ─────────────────────────>                   and what of the scored tasks it holds
 
 Training and validation never share a row. A data set that is published with a validation split keeps it, the embedded
 corpus parts its items by their content, and of anything else one row in 32 is validation, chosen by the text itself
@@ -11,9 +12,11 @@ corpus parts its items by their content, and of anything else one row in 32 is v
 from __future__ import annotations
 
 import difflib
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from harness.corpora.contamination import Lookup, sketch
 from harness.corpora.ledger import Ledger, LedgerEntry
 from harness.corpora.local import content_revision
 from harness.corpora.reading import Reading
@@ -25,6 +28,7 @@ from harness.rules.edition import DataRule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.corpora.evaluation_sets import EvaluationSets
     from harness.corpora.rows import Sample
 
 Split = Literal["train", "validation"]
@@ -62,11 +66,20 @@ class DoorSettings(Document):
 class DataDoor:
     """Opens data sets by short name and remembers what was taken."""
 
-    def __init__(self, settings: DoorSettings, *, closed: bool = False) -> None:
-        """A door over ``settings``; a ``closed`` one refuses everything, for steps that say they read no data."""
+    def __init__(
+        self, settings: DoorSettings, *, closed: bool = False, evaluation: EvaluationSets | None = None
+    ) -> None:
+        """A door over ``settings``.
+
+        Args:
+            settings: what it may give out.
+            closed: whether it refuses everything, for steps that say they read no data.
+            evaluation: what every text that is taken is held against; the judge's own reading goes without.
+        """
         check_known(settings, tuple(settings.local))
         self.settings = settings
         self._closed = closed
+        self._evaluation = evaluation
         self._readings: list[Reading] = []
         self._recorded: list[LedgerEntry] = []
 
@@ -92,7 +105,7 @@ class DataDoor:
             embedded_allowed=self.settings.embedded_allowed,
             seed=self.settings.seed,
         )
-        reading = Reading(name=name, rule=rule, source=source, split=split)
+        reading = Reading(name=name, rule=rule, source=source, split=split, lookup=self._lookup)
         self._readings.append(reading)
         return reading
 
@@ -112,6 +125,11 @@ class DataDoor:
         """Everything that was taken so far, one entry for each opening."""
         taken = (reading.entry() for reading in self._readings)
         return Ledger(entries=(*self._recorded, *(entry for entry in taken if entry is not None)))
+
+    @cached_property
+    def _lookup(self) -> Lookup | None:
+        """Made when the first data set is opened; its words and grams serve all of them."""
+        return Lookup(sketch(self._evaluation.texts())) if self._evaluation is not None else None
 
     def _check_open(self, name: str, split: str) -> None:
         if self._closed:

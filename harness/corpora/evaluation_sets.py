@@ -14,14 +14,16 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from harness.document import Document, digest_of
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
+TASKS: Final = ("commonsense_qa", "gsm8k", "humaneval", "chid", "truthful_qa", "bbh")
 _BLANK = re.compile(r"#idiom\d*#")
 
 
@@ -37,26 +39,70 @@ class EvaluationText:
     """Its text; nothing is looked for across two segments."""
 
 
-def evaluation_texts(folder: Path) -> tuple[EvaluationText, ...]:
-    """Every scored item below ``folder``, laid out as OpenCompass looks them up.
+class EvaluationSets(Document):
+    """The scored tasks' sets on the disk, as a worker is told of them."""
+
+    folder: str
+    tasks: tuple[str, ...]
+    """Names in the edition, of the tasks whose sets are looked at."""
+    digest: str
+    """SHA-256 over the text of all items, hexadecimal: what counts of overlaps depend on."""
+
+    @classmethod
+    def of(cls, folder: Path, tasks: Sequence[str], *, scored: Sequence[str]) -> Self:
+        """The sets below ``folder`` of those of ``tasks`` that stand there; all of those that are ``scored`` have to.
+
+        Raises:
+            UsageError: as ``evaluation_texts``, for a scored task.
+        """
+        chosen = tuple(sorted(task for task in tasks if task in scored or _stands(folder, task)))
+        return cls(folder=str(folder.resolve()), tasks=chosen, digest=_digest(evaluation_texts(folder, chosen)))
+
+    def texts(self) -> tuple[EvaluationText, ...]:
+        """Every item; raises ``UsageError`` where they are not what they were."""
+        texts = evaluation_texts(Path(self.folder), self.tasks)
+        if _digest(texts) != self.digest:
+            raise UsageError(
+                f"{self.folder}: the evaluation sets are not those that the run began with; start the run again"
+            )
+        return texts
+
+
+def evaluation_texts(folder: Path, tasks: Sequence[str] = TASKS) -> tuple[EvaluationText, ...]:
+    """Every scored item of ``tasks`` below ``folder``, laid out as OpenCompass looks them up.
 
     Raises:
         UsageError: a task's file is missing, or holds something else than its items.
     """
-    return tuple(text for task, path, read in _sources(folder) for text in _read(task, path, read))
+    sources = [source for task in tasks for source in _sources(folder, task)]
+    return tuple(text for task, path, read in sources for text in _read(task, path, read))
 
 
-def _sources(folder: Path) -> Iterator[tuple[str, Path, Callable[[Any], tuple[str, ...]]]]:
+def _digest(texts: Sequence[EvaluationText]) -> str:
+    return digest_of([[text.task, text.item, *text.segments] for text in texts])
+
+
+def _stands(folder: Path, task: str) -> bool:
+    return all(path.is_file() for _, path, _ in _sources(folder, task))
+
+
+def _sources(folder: Path, task: str) -> Iterator[tuple[str, Path, Callable[[Any], tuple[str, ...]]]]:
     data = folder / "data"
-    yield "commonsense_qa", data / "commonsenseqa" / "dev_rand_split.jsonl", lambda row: (row["question"]["stem"],)
-    yield "gsm8k", data / "gsm8k" / "test.jsonl", lambda row: (row["question"], row["answer"])
-    yield "humaneval", data / "humaneval" / "human-eval-v2-20210705.jsonl", _program
-    for name in ("dev_few_all.json", "test_public.json"):
-        yield "chid", data / "FewCLUE" / "chid" / name, lambda row: tuple(_BLANK.split(row["content"]))
-    yield "truthful_qa", folder / "truthful_qa" / "generation" / "validation.jsonl", _truth
-    subsets = sorted((data / "BBH" / "data").glob("*.json"))
-    for path in subsets or [data / "BBH" / "data" / "*.json"]:
-        yield "bbh", path, lambda row: (row["input"],)
+    if task == "commonsense_qa":
+        yield task, data / "commonsenseqa" / "dev_rand_split.jsonl", lambda row: (row["question"]["stem"],)
+    elif task == "gsm8k":
+        yield task, data / "gsm8k" / "test.jsonl", lambda row: (row["question"], row["answer"])
+    elif task == "humaneval":
+        yield task, data / "humaneval" / "human-eval-v2-20210705.jsonl", _program
+    elif task == "chid":
+        for name in ("dev_few_all.json", "test_public.json"):
+            yield task, data / "FewCLUE" / "chid" / name, lambda row: tuple(_BLANK.split(row["content"]))
+    elif task == "truthful_qa":
+        yield task, folder / "truthful_qa" / "generation" / "validation.jsonl", _truth
+    elif task == "bbh":
+        subsets = sorted((data / "BBH" / "data").glob("*.json"))
+        for path in subsets or [data / "BBH" / "data" / "*.json"]:
+            yield task, path, lambda row: (row["input"],)
 
 
 def _program(row: Any) -> tuple[str, ...]:  # noqa: ANN401 - a row of JSON, read field by field

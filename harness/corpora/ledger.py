@@ -1,10 +1,16 @@
-"""The ledger: which rows of which data set a run has read, counted and digested."""
+"""The ledger: which rows of which data set a run has read, counted, digested and held against the scored tasks."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from harness.corpora.overlap import TaskMatches, TaskOverlap, merged
 from harness.document import Document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from harness.corpora.overlap import Pass
 
 
 class LedgerFile(Document):
@@ -42,7 +48,34 @@ class LedgerEntry(Document):
     """For derived samples: digests of the checkpoints or generators that made them."""
 
 
+class ScannedEntry(LedgerEntry):
+    """An entry whose text was also held against the scored tasks, as the worker hands it back."""
+
+    matches: tuple[TaskMatches, ...]
+    """What was seen of each task; the record of a submission has the counts of the whole step instead."""
+
+    def plain(self) -> LedgerEntry:
+        """The entry as it is filed."""
+        return LedgerEntry.model_validate({name: getattr(self, name) for name in LedgerEntry.model_fields})
+
+
 class Ledger(Document):
     """Everything that a run has read through the data door."""
 
-    entries: tuple[LedgerEntry, ...] = ()
+    entries: tuple[ScannedEntry | LedgerEntry, ...] = ()
+
+    def plain_entries(self) -> tuple[LedgerEntry, ...]:
+        """The entries as they are filed."""
+        return tuple(entry.plain() if isinstance(entry, ScannedEntry) else entry for entry in self.entries)
+
+    def overlaps(self) -> tuple[TaskOverlap, ...]:
+        """What of each scored task stands in the text of all entries; empty where none was scanned."""
+        return merged(_passes(self.entries))
+
+
+def _passes(entries: Iterable[LedgerEntry]) -> Iterator[Pass]:
+    before = 0
+    for entry in entries:
+        if isinstance(entry, ScannedEntry):
+            yield before, entry.matches
+        before += entry.sample_count

@@ -8,12 +8,14 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from harness.checkpoint.checkpoint import CheckpointFile, files_digest
-from harness.corpora.ledger import LedgerEntry, LedgerFile
+from harness.corpora.contamination import Scanner
+from harness.corpora.ledger import LedgerEntry, LedgerFile, ScannedEntry
 from harness.corpora.rows import Sample, is_held_out, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.corpora.contamination import Lookup
     from harness.corpora.sources import Source
     from harness.rules.edition import DataRule
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 class Reading:
     """Iterate for the samples of the split; ``account`` for each one that is really taken."""
 
-    def __init__(self, *, name: str, rule: DataRule, source: Source, split: str) -> None:
+    def __init__(self, *, name: str, rule: DataRule, source: Source, split: str, lookup: Lookup | None = None) -> None:
+        """A pass over ``source``; what is taken is held against the items of ``lookup``, where there is one."""
         self.name = name
         self.split = split
         self.token_count = 0
@@ -32,6 +35,7 @@ class Reading:
         self._rows: tuple[int, int] | None = None
         self._skipped_ahead: deque[int] = deque()
         self._skipped_count = 0
+        self._scanner = Scanner(lookup) if lookup is not None else None
 
     def __iter__(self) -> Iterator[Sample]:
         has_split = self._source.has_split(self.split)
@@ -49,6 +53,8 @@ class Reading:
         self.sample_count += 1
         self.token_count += token_count
         self._digest.update(json.dumps([sample.prompt, sample.text], ensure_ascii=False).encode() + b"\n")
+        if self._scanner is not None:
+            self._scanner.add(sample.text if sample.prompt is None else f"{sample.prompt}\n{sample.text}")
         # Reading may run ahead of taking: only rows up to the last one taken belong to the entry.
         while self._skipped_ahead and self._skipped_ahead[0] <= sample.row:
             self._skipped_ahead.popleft()
@@ -58,6 +64,12 @@ class Reading:
         """The ledger's entry for this pass; None where nothing was taken."""
         if self._rows is None:
             return None
+        entry = self._plain_entry(*self._rows)
+        if self._scanner is None:
+            return entry
+        return ScannedEntry.model_validate({**dict(entry), "matches": self._scanner.matches()})
+
+    def _plain_entry(self, first_row: int, last_row: int) -> LedgerEntry:
         files = self._source.files()
         return LedgerEntry(
             data=self.name,
@@ -67,8 +79,8 @@ class Reading:
             split=self.split,
             file_sha256=_one_digest(files),
             files=files,
-            first_row=self._rows[0],
-            last_row=self._rows[1],
+            first_row=first_row,
+            last_row=last_row,
             sample_count=self.sample_count,
             skipped_count=self._skipped_count,
             token_count=self.token_count,

@@ -70,7 +70,8 @@ def _forecast(manager: pluggy.PluginManager, request: WorkerRequest, progress: P
 def _step(manager: pluggy.PluginManager, request: WorkerRequest, progress: Progress) -> WorkerResponse:
     options = _parsed(manager, request)
     step = options.steps[request.step_index]
-    door = DataDoor(DoorSettings.model_validate(request.door), closed=not step.reads_data)
+    settings = DoorSettings.model_validate(request.door)
+    door = DataDoor(settings, closed=not step.reads_data, evaluation=request.evaluation)
     kind = CompressRequest if request.operation == "compress" else TrainRequest
     asked = kind(
         base=_checkpoint(request.base),

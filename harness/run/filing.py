@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from harness.checkpoint.checkpoint import Checkpoint
     from harness.run.preparation import Prepared
-    from harness.run.strategy import StepOutcome, Strategy
+    from harness.run.strategy import Branch, StepOutcome, Strategy
     from harness.submission.measurements import Measurements, PluginMetric
 
 DISTRIBUTION = "edge-llm-harness"
@@ -265,10 +265,18 @@ def _digests(strategies: tuple[Strategy, ...]) -> dict[str, str]:
 def _ledgers(strategies: tuple[Strategy, ...]) -> list[provenance.StepLedger]:
     ledgers: list[provenance.StepLedger] = []
     for strategy in strategies:
-        for branch, outcomes in (("student", strategy.steps), ("control", strategy.control_steps)):
+        branches: tuple[tuple[Branch, tuple[StepOutcome, ...]], ...] = (
+            ("student", strategy.steps),
+            ("control", strategy.control_steps),
+        )
+        for branch, outcomes in branches:
             ledgers += [
-                provenance.StepLedger.model_validate(
-                    {"model": strategy.model.name, "branch": branch, "step": index, "entries": outcome.ledger.entries}
+                provenance.StepLedger(
+                    model=strategy.model.name,
+                    branch=branch,
+                    step=index,
+                    entries=outcome.ledger.plain_entries(),
+                    overlaps=outcome.ledger.overlaps(),
                 )
                 for index, outcome in enumerate(outcomes)
                 if outcome.ledger.entries

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.corpora.door import DoorSettings
+from harness.corpora.evaluation_sets import EvaluationSets
 from harness.errors import RecipeError, UsageError
+from harness.pico import tasks as demo_tasks
 from harness.run.bases import find_base
 from harness.run.code import engine_versions, judge_digest, library_digest, packaging_digest, tree_digest
 from harness.run.digests import DigestMemory
@@ -59,6 +61,8 @@ class Prepared:
     """Versions of the libraries that decide a step's bytes."""
     door: DoorSettings
     data_revisions: dict[str, str]
+    evaluation: EvaluationSets | None
+    """What the text of every step is held against; None where no step reads, or the edition has no such clause."""
     tasks: tuple[TaskName, ...]
     models: tuple[PreparedModel, ...]
     workspace: Workspace
@@ -147,6 +151,7 @@ def prepare(settings: SubmitSettings, workspace: Workspace) -> Prepared:
     edition, plugin = ground.edition, ground.plugin
     door = DoorSettings(rules=edition.data, local=_absolute(settings.data), seed=0)
     memory = DigestMemory(workspace)
+    models = tuple(_model(ground, name, memory) for name in ground.names)
     return Prepared(
         settings=settings,
         edition=edition,
@@ -160,8 +165,9 @@ def prepare(settings: SubmitSettings, workspace: Workspace) -> Prepared:
         engines=dict(engine_versions()),
         door=door,
         data_revisions=door.revisions(),
+        evaluation=_evaluation(ground, models),
         tasks=ground.tasks,
-        models=tuple(_model(ground, name, memory) for name in ground.names),
+        models=models,
         workspace=workspace,
         memory=memory,
     )
@@ -179,6 +185,22 @@ def _check_typed(settings: SubmitSettings, edition: Edition, track: TrackRule) -
         raise UsageError(f"--tasks-data {settings.tasks_data}: no such folder")
     if not track.from_pretrained:
         raise UsageError(f"track {settings.track!r} starts from no base model; no plugin can train one yet")
+
+
+def _evaluation(ground: Ground, models: tuple[PreparedModel, ...]) -> EvaluationSets | None:
+    """The sets that the scores come from: the user's, or the demo's own.
+
+    A task that the edition has and this run does not score is looked for too, where its set is there: what a step's
+    name depends on does not change with ``--tasks``.
+    """
+    reads_data = any(step.reads_data for model in models for step in model.options.steps)
+    if ground.edition.contamination is None or not reads_data:
+        return None
+    given = ground.settings.tasks_data
+    folder = ground.workspace.root / "demo-tasks" if given is None else Path(given)
+    if given is None:
+        demo_tasks.write(folder)
+    return EvaluationSets.of(folder, tuple(ground.edition.tasks), scored=ground.tasks)
 
 
 def _absolute(paths: dict[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from harness.corpora.evaluation_sets import EvaluationSets
 from harness.document import Document
 
 Operation = Literal["options", "forecast", "compress", "train", "evaluate", "deploy", "validate"]
@@ -38,6 +39,8 @@ class WorkerRequest(Document):
     config: dict[str, JsonValue] | None = None
     parameter_budget: int = 0
     door: JsonValue = None
+    evaluation: EvaluationSets | None = None
+    """What the text that a step reads is held against."""
     bundle: str | None = None
     device: str = "cpu"
     seed: int = 0

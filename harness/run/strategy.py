@@ -117,6 +117,8 @@ class _Branch:
             "base": self.model.base.digest,
             "parameter_budget": self.model.parameter_budget,
             "data": dict(prepared.data_revisions) if step.reads_data else {},
+            # Not for the weights: for the counts of what of the scored tasks the step has read.
+            "evaluation": prepared.evaluation.digest if prepared.evaluation and step.reads_data else None,
             "seed": settings.seed,
             "device": settings.device,
             "threads": settings.threads,
@@ -136,6 +138,7 @@ class _Branch:
             student=reference(student),
             parameter_budget=self.model.parameter_budget,
             door=self.prepared.door.model_dump(mode="json"),
+            evaluation=self.prepared.evaluation,
             device=settings.device,
             seed=settings.seed,
         )

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, JsonValue, NonNegativeInt
 
-from harness.corpora.contamination import TaskOverlap
 from harness.corpora.ledger import LedgerEntry
+from harness.corpora.overlap import TaskOverlap
 from harness.document import Document
 from harness.submission.file_record import Sha256
 from harness.submission.looks import Look

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from harness.checkpoint.bit_patterns import FORMATS, KINDS
+from harness.checkpoint.checkpoint import list_files
 from harness.checkpoint.dtypes import to_float32
-from harness.checkpoint.scan import ScanReport, scan, scan_and_digest
+from harness.checkpoint.scan import ScanReport, scan, scan_and_digest, scan_and_list
 from harness.checkpoint.tree_digest import tree_digest
 from harness.errors import CheckpointCorrupt
 from tests.checkpoint.make import write_checkpoint
@@ -195,6 +196,15 @@ class TestScanAndDigest:
             scanned, tree = scan_and_digest(path, chunk_bytes=chunk_bytes, workers=1)
             assert scanned == scan(path)
             assert tree == tree_digest(path, chunk_bytes=chunk_bytes, workers=1)
+
+    @given(shards(), st.integers(1, 3))
+    def test_with_whole_files(self, shards, workers):
+        """A whole file at a time gives its plain digest, and the same scan; empty and hidden files as ever."""
+        with TemporaryDirectory() as folder:
+            path = write_checkpoint(Path(folder), shards)
+            (path / "empty.txt").touch()
+            (path / ".hidden").write_text("x")
+            assert scan_and_list(path, workers=workers) == (scan(path), list_files(path))
 
 
 class TestScanReport:

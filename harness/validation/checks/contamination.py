@@ -12,7 +12,7 @@ from harness.validation.check import Check
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.corpora.contamination import TaskOverlap
+    from harness.corpora.overlap import TaskOverlap
     from harness.rules.edition import Edition
     from harness.validation.entry import Entry
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from harness.checkpoint.checkpoint import CheckpointFile, files_digest, list_files
 from harness.checkpoint.header import LENGTH_BYTES, parse_header
-from harness.checkpoint.scan import scan
+from harness.checkpoint.scan import scan, scan_and_list
+from harness.checkpoint.tree_digest import plain_files
 from harness.errors import CheckpointCorrupt
 from harness.rules.finding import Finding, Place
 from harness.submission import layout
 from harness.validation.catalogue import finding
 from harness.validation.check import Check
+from harness.validation.foreign.kind import Kind
 from harness.validation.weights import read_config, read_layout
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from harness.rules.edition import Edition
     from harness.validation.entry import Entry
     from harness.validation.weights import Weights
+
+    Stamps = tuple[tuple[str, int, int, int, int], ...]
 
 _TENSOR: Final = re.compile(r": tensor '([^']*)':")
 _BYTE: Final = re.compile(r"begins at byte (\d+)")
@@ -64,7 +68,7 @@ def _record_digest(weights: Weights) -> Iterator[Finding]:
 def _files(weights: Weights) -> Iterator[Finding]:
     recorded = {file.name: f"{file.size_bytes} bytes, SHA-256 {file.sha256}" for file in weights.record.files}
     try:
-        listed = list_files(weights.require_folder())
+        listed = _listed(weights)
     except CheckpointCorrupt:
         return  # weights.corrupt says so
     present = {file.name: f"{file.size_bytes} bytes, SHA-256 {file.sha256}" for file in listed}
@@ -82,7 +86,7 @@ def corrupt(entry: Entry, _: Edition) -> Iterator[Finding]:
         if weights.folder is None:
             continue
         try:
-            list_files(weights.folder)
+            plain_files(weights.folder)
             read_config(weights)
             read_layout(weights)
         except CheckpointCorrupt as error:
@@ -120,23 +124,53 @@ def _named_file(message: str) -> str:
     return "" if name == "checkpoint" or " " in name else name
 
 
+def _listed(weights: Weights) -> tuple[CheckpointFile, ...]:
+    """Its files with their digests; of a final checkpoint, whose values are looked at, from the same read."""
+    folder = weights.require_folder()
+    if weights.role == "final" and _has_layout(weights):
+        return _scan_and_list(folder, _stamps(folder))[1]
+    return list_files(folder)
+
+
+def _has_layout(weights: Weights) -> bool:
+    try:
+        read_layout(weights)
+    except CheckpointCorrupt:
+        return False  # weights.corrupt says so; its files have digests all the same
+    return True
+
+
 def _scanned(entry: Entry) -> Iterator[tuple[Weights, TensorEntry, TensorScan]]:
     """Every tensor of the final checkpoints; the checks that look at values share one read of them."""
     for weights in entry.weights:
         if weights.role == "final" and weights.folder is not None:
             try:
-                read = read_layout(weights)
-                states = [(shard.path.name, shard.path.stat()) for shard in read.shards]
-                stamps = tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
-                found = _scan(weights.folder, stamps).tensors
+                read, stamps = read_layout(weights), _stamps(weights.folder)
+                found = _scan_of(entry, weights.folder, stamps).tensors
             except CheckpointCorrupt:
                 continue  # weights.corrupt says so
             yield from ((weights, one, seen) for one, seen in zip(read.tensors, found, strict=True))
 
 
+def _scan_of(entry: Entry, folder: Path, stamps: Stamps) -> Scan:
+    """A bundle's weights are digested, too, so they are scanned on the way; of others nobody asks for a digest."""
+    return _scan_and_list(folder, stamps)[0] if entry.kind is Kind.BUNDLE else _scan(folder, stamps)
+
+
+def _stamps(folder: Path) -> Stamps:
+    """How the files look: what was read is read again only where they look otherwise."""
+    states = [(file.name, file.stat()) for file in plain_files(folder)]
+    return tuple((name, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in states)
+
+
 @lru_cache(maxsize=_SCANS_KEPT)
-def _scan(folder: Path, _stamps: tuple[tuple[str, int, int], ...]) -> Scan:
+def _scan(folder: Path, _stamps: Stamps) -> Scan:
     return scan(folder)
+
+
+@lru_cache(maxsize=_SCANS_KEPT)
+def _scan_and_list(folder: Path, _stamps: Stamps) -> tuple[Scan, tuple[CheckpointFile, ...]]:
+    return scan_and_list(folder)
 
 
 def nonfinite(entry: Entry, _: Edition) -> Iterator[Finding]:

@@ -7,7 +7,9 @@ matrix [rows, columns]     rows 0 … 127     a first block always
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -60,13 +62,15 @@ def suspects(shard: Header, size_bytes: int, *, seed: int = 0) -> Iterator[Suspe
     Raises:
         CheckpointCorrupt: the file is another one by now.
     """
+    judged = [entry for entry in shard.tensors if is_judged(entry)]
     with open_plain(shard.path, size_bytes) as descriptor:
-        for entry in shard.tensors:
-            if is_judged(entry):
-                own = zlib.crc32(entry.name.encode()) + seed
-                verdict = judge([_read(descriptor, shard, entry, *place) for place in _places(entry, own)], own)
-                if verdict is not None:
-                    yield Suspect(entry=entry, verdict=verdict)
+        for entry, after in itertools.zip_longest(judged, judged[1:]):
+            if after is not None:
+                _announce(descriptor, after, _own(after, seed))
+            own = _own(entry, seed)
+            verdict = judge([_read(descriptor, shard, entry, *place) for place in _places(entry, own)], own)
+            if verdict is not None:
+                yield Suspect(entry=entry, verdict=verdict)
 
 
 def is_judged(entry: TensorEntry) -> bool:
@@ -83,8 +87,26 @@ def _places(entry: TensorEntry, seed: int) -> list[tuple[int, int]]:
     return [(row * BLOCK_ROWS, column * BLOCK_COLUMNS) for row, column in places]
 
 
+def _own(entry: TensorEntry, seed: int) -> int:
+    """The seed of one tensor's places."""
+    return zlib.crc32(entry.name.encode()) + seed
+
+
 def _rows(entry: TensorEntry) -> int:
     return math.prod(entry.shape[:-1])
+
+
+def _announce(descriptor: int, entry: TensorEntry, own: int) -> None:
+    """Tell the kernel which bytes come next, so that the disk works while the matrix before is judged."""
+    width_bytes = entry.size_bytes // _rows(entry)
+    for first_row, first_column in _places(entry, own):
+        rows = min(BLOCK_ROWS, _rows(entry) - first_row)
+        piece_bytes = min(BLOCK_COLUMNS, entry.shape[-1] - first_column) * width_bytes // entry.shape[-1]
+        start = entry.start + first_row * width_bytes + first_column * width_bytes // entry.shape[-1]
+        whole = piece_bytes == width_bytes
+        for row in range(1 if whole else rows):
+            length = rows * width_bytes if whole else piece_bytes
+            os.posix_fadvise(descriptor, start + row * width_bytes, length, os.POSIX_FADV_WILLNEED)
 
 
 def _read(descriptor: int, shard: Header, entry: TensorEntry, first_row: int, first_column: int) -> Block:
