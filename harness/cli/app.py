@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from harness.cli import explain, pico, plan, plugins, rules, schemas, sign, submit, toolchain, validate
+from harness.cli import deploy, explain, pico, plan, plugins, rules, schemas, sign, submit, toolchain, validate
 from harness.errors import HarnessError, Interrupted
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ app = typer.Typer(
 submit.register(app)
 plan.register(app)
 validate.register(app)
+deploy.register(app)
 explain.register(app)
 sign.register(app)
 app.add_typer(plugins.app, name="plugins")

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from harness.deployment.mlc.index import PackageIndex
+from harness.deployment.mlc.values import WIDTH_BYTES
 from harness.rules.finding import Finding, Place
 from harness.validation import strict_json
 from harness.validation.catalogue import finding, show
@@ -26,11 +28,12 @@ from harness.validation.listing import Unreadable, read_plain
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.deployment.mlc.index import ShardRecord, TensorRecord
     from harness.validation.listing import Listing
 
 MAX_JSON_BYTES: Final = 4 << 20
 CHUNK_BYTES: Final = 1 << 20
-DTYPE_BYTES: Final = {"float16": 2, "float32": 4}
+DTYPES: Final = ("float16", "float32")
 """What is no quantisation."""
 QUANTIZATIONS: Final = ("q0f16", "q0f32")
 _TOKEN_FIELDS: Final = ("pad_token_id", "bos_token_id", "eos_token_id")
@@ -43,32 +46,6 @@ class _Open(BaseModel):
     """A stranger's object: what is asked for must be there, what else stands in it is not looked at."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class TensorRecord(_Open):
-    """One tensor of a shard."""
-
-    name: str
-    shape: tuple[Count, ...] = Field(max_length=16)
-    dtype: str
-    nbytes: Count
-    byte_offset: Count = Field(alias="byteOffset")
-
-
-class ShardRecord(_Open):
-    """One file of tensors."""
-
-    data_path: str = Field(alias="dataPath")
-    nbytes: Count
-    md5sum: str | None = None
-    records: tuple[TensorRecord, ...]
-
-
-class PackageIndex(_Open):
-    """The index."""
-
-    metadata: dict[str, JsonValue] = Field(default_factory=dict)
-    records: tuple[ShardRecord, ...] = Field(min_length=1)
 
 
 class PackageConfig(_Open):
@@ -215,7 +192,9 @@ class _Reader:
 
     def _check_total(self, index: PackageIndex, index_name: str) -> None:
         stated = index.metadata.get("ParamBytes")
-        total = sum(tensor.nbytes for shard in index.records for tensor in shard.records)
+        tensors = [tensor for shard in index.records for tensor in shard.records]
+        # mlc_llm counts a float32 with four bytes, also where it stores two.
+        total = sum(tensor.nbytes * (2 if tensor.stored == "BF16" else 1) for tensor in tensors)
         if stated is not None and stated != total:
             place = self._place(index_name, "metadata.ParamBytes")
             self._say("mlc.records", place, "the total is not that of the tensors", show(stated), f"{total}")
@@ -226,9 +205,10 @@ class _Reader:
 
 def _tensor_faults(tensor: TensorRecord, end: int) -> Iterator[tuple[str, str, str, str, str]]:
     """Rule, field, message, found and allowed of what is wrong with one tensor that should begin at ``end``."""
-    width = DTYPE_BYTES.get(tensor.dtype)
-    if width is None:
-        yield "mlc.precision", "dtype", f"the tensor is stored as {tensor.dtype}", tensor.dtype, ", ".join(DTYPE_BYTES)
+    stored = tensor.stored
+    width = WIDTH_BYTES[stored] if stored else 0
+    if stored is None:
+        yield "mlc.precision", "dtype", f"the tensor is stored as {tensor.dtype}", tensor.dtype, ", ".join(DTYPES)
     elif math.prod(tensor.shape) * width != tensor.nbytes:
         allowed = f"{math.prod(tensor.shape) * width} bytes"
         yield "mlc.records", "nbytes", "the tensor is not as large as its shape", f"{tensor.nbytes} bytes", allowed
