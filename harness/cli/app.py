@@ -10,7 +10,24 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from harness.cli import deploy, explain, pico, plan, plugins, rules, schemas, sign, submit, toolchain, validate
+from harness.cli import (
+    deploy,
+    devices,
+    doctor,
+    evaluate,
+    explain,
+    measure,
+    pico,
+    plan,
+    plugins,
+    rules,
+    schemas,
+    show,
+    sign,
+    submit,
+    toolchain,
+    validate,
+)
 from harness.errors import HarnessError, Interrupted
 
 if TYPE_CHECKING:
@@ -26,9 +43,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 submit.register(app)
+evaluate.register(app)
+show.register(app)
 plan.register(app)
 validate.register(app)
 deploy.register(app)
+measure.register(app)
+devices.register(app)
+doctor.register(app)
 explain.register(app)
 sign.register(app)
 app.add_typer(plugins.app, name="plugins")

@@ -44,6 +44,9 @@ Control = Annotated[
     bool, typer.Option("--control/--no-control", help="Train the dense base too, as the yardstick of recovery.")
 ]
 Threads = Annotated[int | None, typer.Option(help="Threads of a worker; the physical cores if absent.")]
+WeakSandbox = Annotated[
+    bool, typer.Option("--weak-sandbox", help="Run what models wrote even where this kernel offers less protection.")
+]
 TimeLimit = Annotated[float, typer.Option(help="Seconds that a step may take.")]
 MemoryLimit = Annotated[float | None, typer.Option(help="GB of memory that a step may hold; 80 % of it if absent.")]
 

@@ -41,6 +41,7 @@ def submit(  # noqa: PLR0913 - the options of the command line
     threads: choices.Threads = None,
     time_limit: choices.TimeLimit = 0.0,
     memory_limit: choices.MemoryLimit = None,
+    weak_sandbox: choices.WeakSandbox = False,
     resume: Annotated[str | None, typer.Option(help="Continue a run: its name, as printed when it began.")] = None,
     as_json: JsonFlag = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
@@ -74,6 +75,7 @@ def submit(  # noqa: PLR0913 - the options of the command line
             "threads": threads,
             "time_limit": time_limit,
             "memory_limit": memory_limit,
+            "weak_sandbox": weak_sandbox,
         }
         record = pipeline.begin(choices.settings_from(plugin, typed), workspace)
     with Watcher(quiet=quiet) as watcher:

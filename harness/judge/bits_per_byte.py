@@ -26,6 +26,7 @@ from torch.nn import functional
 from harness.errors import MeasurementFailed
 from harness.judge.loading import context_tokens, load_model, load_tokenizer
 from harness.judge.results import BitsPerByte, Window, summarise
+from harness.judge.variety import Variety
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,8 +59,8 @@ def measure_bits_per_byte(request: BitsPerByteRequest, progress: Progress) -> tu
     """One figure per checkpoint of ``request``, all on the same windows.
 
     Raises:
-        MeasurementFailed: no text, a tokenizer that loses text, a context shorter than the window, or a likelihood
-            that is not finite.
+        MeasurementFailed: no text, a tokenizer that loses text, a context shorter than the window, a likelihood that
+            is not finite, or a model that predicts the same whatever it read.
     """
     torch.set_num_threads(request.threads)
     windows = read_windows(Path(request.texts), span_bytes=SPAN_BYTES_PER_TOKEN * request.window_tokens)
@@ -97,10 +98,17 @@ def _figure(checkpoint: Path, windows: Sequence[str], request: BitsPerByteReques
     start = start_token(tokenizer, model)
     encoded = encode(tokenizer, windows, checkpoint)
     rows = make_rows(encoded, start=start, window_tokens=request.window_tokens)
-    bits = _window_bits(model, rows, len(windows), progress, checkpoint.name)
+    variety = Variety()
+    bits = _window_bits(model, rows, len(windows), progress, checkpoint.name, variety)
     if not all(map(math.isfinite, bits)):
         worst = next(index for index, value in enumerate(bits) if not math.isfinite(value))
-        raise MeasurementFailed(f"{checkpoint}: the likelihood of held-out window {worst} is {bits[worst]}")
+        broken = sum(not math.isfinite(value) for value in bits)
+        raise MeasurementFailed(
+            f"{checkpoint}: the likelihood of held-out window {worst} is {bits[worst]}, and {broken} of {len(bits)} "
+            "windows have none; look for NaN or infinite weights: harness validate"
+        )
+    if variety.fault is not None:
+        raise MeasurementFailed(f"{checkpoint}: {variety.fault}; a figure of it would say nothing about the text")
     scored = tuple(Window(value, len(text.encode())) for value, text in zip(bits, windows, strict=True))
     return summarise(
         scored,
@@ -161,13 +169,13 @@ def make_batches(rows: Sequence[Row], *, token_limit: int) -> Iterator[tuple[Row
         first += count
 
 
-def _window_bits(
-    model: PreTrainedModel, rows: Sequence[Row], window_count: int, progress: Progress, label: str
+def _window_bits(  # noqa: PLR0913, PLR0917 - what is scored, and who watches
+    model: PreTrainedModel, rows: Sequence[Row], window_count: int, progress: Progress, label: str, variety: Variety
 ) -> list[float]:
     bits, done = [0.0] * window_count, 0
     token_limit = min(BATCH_TOKENS, BATCH_LOGITS // model.config.vocab_size)
     for batch in make_batches(rows, token_limit=token_limit):
-        for row, nats in zip(batch, row_nats(model, batch), strict=True):
+        for row, nats in zip(batch, row_nats(model, batch, variety), strict=True):
             bits[row.window] += nats / math.log(2)
         done += len(batch)
         progress(f"bits per byte {label}", done, len(rows))
@@ -175,13 +183,15 @@ def _window_bits(
 
 
 @torch.inference_mode()
-def row_nats(model: PreTrainedModel, batch: Sequence[Row]) -> list[float]:
-    """Negative log-likelihood of each row's scored tokens, summed in float64, nats."""
+def row_nats(model: PreTrainedModel, batch: Sequence[Row], variety: Variety | None = None) -> list[float]:
+    """Negative log-likelihood of each row's scored tokens, summed in float64, nats; ``variety`` sees the first row."""
     lengths = [len(row.token_ids) for row in batch]
     # The filling stands after every scored token, so a causal model never sees it.
     padded = torch.tensor([[*row.token_ids, *[0] * (max(lengths) - len(row.token_ids))] for row in batch])
     token_ids = padded.to(model.device)
     logits = model(input_ids=token_ids, use_cache=False).logits[:, :-1]
+    if variety is not None:
+        variety.see(logits[0, : lengths[0] - 1])
     losses = _token_nats(logits.flatten(0, 1), token_ids[:, 1:].flatten()).view(len(batch), -1)
     return [float(losses[index, : length - 1].double().sum()) for index, length in enumerate(lengths)]
 

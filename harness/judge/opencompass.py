@@ -3,23 +3,30 @@
 TasksRequest ── request.json ──> worker, contained, offline, nearly empty environment
              <── progress ─────    one import, small models side by side
 Evaluation   <── result.json ──    whatever is missing, empty or not finite is a MeasurementFailed, never a score
+items-…      <── items ────────    what the model said to each question, held against the score that it makes
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
+from harness.checkpoint.structure import MODELING_NAME
 from harness.containment import run_contained
 from harness.errors import MeasurementFailed
-from harness.judge.scores import SubsetRecord, TaskRecord, WorkerModel, WorkerRequest, WorkerResult
+from harness.judge.items import gather
+from harness.judge.recorded import score_of
+from harness.judge.scores import EngineName, TaskRecord, WorkerModel, WorkerRequest, WorkerResult
+from harness.judge.worker_log import relevant_lines
 from harness.pico.tasks import prompts
-from harness.submission.measurements import Evaluation, SubsetScore, TaskScore
+from harness.structured.files import is_structured
+from harness.submission.items import pack
+from harness.submission.measurements import Evaluation
 from harness.toolchains.catalogue import opencompass
 from harness.toolchains.provision import ensure
 
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
     from harness.checkpoint.checkpoint import Checkpoint
     from harness.containment import ChildReport, Event
     from harness.judge.measure import Surroundings
-    from harness.rules.edition import SuiteName, TaskName, TaskRule
+    from harness.rules.edition import SuiteName, TaskRule
 
 BATCH_SIZE = 64
 MAX_OUT_TOKENS = 1024
@@ -39,10 +46,9 @@ SMALL_MODEL_BYTES = 200_000_000
 """Weights below which a step of decoding is too short for several threads to help."""
 PROCESS_MEMORY_BYTES = 3 << 30
 """Room for one scoring process of small models; two thirds of it are libraries."""
-LOG_LINES = 12
 KEPT = ("PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
 """What of the environment the worker sees: it executes code that a model wrote, so no secret of the user's."""
-LEFTOVERS = ("cwd", "tmp", "predictions", "results")
+LEFTOVERS = ("cwd", "tmp", "predictions", "results", "items")
 """OpenCompass takes what stands in these folders for done."""
 
 
@@ -61,18 +67,28 @@ class TasksRequest:
 
     models: tuple[TaskModel, ...]
     suite: SuiteName
-    tasks: Mapping[TaskName, TaskRule]
+    tasks: Mapping[str, TaskRule]
     data: Path
     """Laid out as OpenCompass looks its data up (``COMPASS_DATA_CACHE``), with ``truthful_qa/`` inside."""
     limit: int | None
     """The first so many items of every data set, and of every BBH subset."""
     seed: int
+    engine: EngineName = "fast"
+    early_stop: bool = True
+    weak_sandbox: bool = False
+    journal_dir: Path | None = None
+    """Where the worker keeps batches as they come; a request that is tried again goes on from there."""
+
+
+def items_path(work_dir: Path, checkpoint_digest: str, task: str) -> Path:
+    """Where ``measure_tasks`` leaves the items of a task, packed; absent where the worker kept none."""
+    return work_dir / f"items-{checkpoint_digest[:16]}-{task}"
 
 
 def measure_tasks(request: TasksRequest, surroundings: Surroundings) -> tuple[Evaluation, ...]:
     """Score every model of ``request``, in its order.
 
-    Predictions, results and the worker's log stay below the work directory.
+    Predictions, results, items (``items_path``) and the worker's log stay below the work directory.
 
     Raises:
         ToolchainFailed: OpenCompass's environment could not be made.
@@ -98,7 +114,7 @@ def measure_tasks(request: TasksRequest, surroundings: Surroundings) -> tuple[Ev
         shutil.rmtree(work_dir / "cwd", ignore_errors=True)
         shutil.rmtree(work_dir / "tmp", ignore_errors=True)
     result = _read(work_dir, report, inbox.failure)
-    return tuple(_evaluation(request, model, result) for model in request.models)
+    return tuple(_evaluation(request, model, result, work_dir) for model in request.models)
 
 
 class _Inbox:
@@ -119,7 +135,12 @@ def _clear(work_dir: Path) -> None:
     """A work directory in which nothing of an earlier evaluation can be taken for this one's."""
     for name in LEFTOVERS:
         shutil.rmtree(work_dir / name, ignore_errors=True)
-    for path in (*work_dir.glob("scores-*.json"), work_dir / "result.json", work_dir / "log.txt"):
+    for path in (
+        *work_dir.glob("scores-*.json"),
+        *work_dir.glob("items-*"),
+        work_dir / "result.json",
+        work_dir / "log.txt",
+    ):
         path.unlink(missing_ok=True)
     (work_dir / "cwd").mkdir(parents=True)
     (work_dir / "tmp").mkdir()
@@ -138,27 +159,34 @@ def _asked(request: TasksRequest, surroundings: Surroundings, work_dir: Path) ->
         seed=request.seed,
         threads=threads,
         processes=processes,
+        engine=request.engine,
+        early_stop=request.early_stop,
+        journal_dir=None if request.journal_dir is None else str(request.journal_dir.resolve()),
+        sandbox=str(resources.files("harness") / "sandbox"),
+        weak_sandbox=request.weak_sandbox,
         work_dir=str(work_dir),
         result=str(work_dir / "result.json"),
     )
 
 
 def _asked_model(model: TaskModel, device: str) -> WorkerModel:
+    path = model.checkpoint.path.resolve()
     return WorkerModel(
         name=_name(model),
         label=model.label,
-        path=str(model.checkpoint.path.resolve()),
+        path=str(path),
         kind=model.kind,
         max_out_len=MAX_OUT_TOKENS,
         batch_size=BATCH_SIZE,
         # FP16 arithmetic is emulated on CPUs; on an accelerator the checkpoint's own precision is used.
         dtype="float32" if device == "cpu" else "auto",
+        modeling=str(resources.files("harness.structured") / MODELING_NAME) if is_structured(path) else None,
     )
 
 
 def _name(model: TaskModel) -> str:
-    """What the worker calls a model; distinct for distinct checkpoints."""
-    return f"{re.sub(r'[^A-Za-z0-9._-]', '-', model.label)}-{model.checkpoint.digest[:12]}"
+    """What the worker calls a model: the same for the same checkpoint, whoever asks and whatever its label is."""
+    return f"{model.kind}-{model.checkpoint.digest[:16]}"
 
 
 def _division(models: Sequence[TaskModel], surroundings: Surroundings) -> tuple[int, int]:
@@ -194,7 +222,7 @@ def _read(work_dir: Path, report: ChildReport, failure: str | None) -> WorkerRes
         cause = f"stopped for {report.stopped_for}" if report.stopped_for else f"ended with {report.exit_code}"
         raise MeasurementFailed(
             f"tasks: OpenCompass {cause} after {report.duration_s:.0f} s, at most {report.peak_memory_bytes / 1e9:.1f} "
-            f"GB of memory{_log_tail(work_dir / 'log.txt')}"
+            f"GB of memory{relevant_lines(work_dir / 'log.txt')}"
         )
     try:
         return WorkerResult.read(work_dir / "result.json")
@@ -202,45 +230,26 @@ def _read(work_dir: Path, report: ChildReport, failure: str | None) -> WorkerRes
         raise MeasurementFailed(f"tasks: OpenCompass's worker left no result that can be read: {error}") from error
 
 
-def _log_tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
-    return "".join(f"\n    {line}" for line in [line for line in lines if line.strip()][-LOG_LINES:])
-
-
-def _evaluation(request: TasksRequest, model: TaskModel, result: WorkerResult) -> Evaluation:
+def _evaluation(request: TasksRequest, model: TaskModel, result: WorkerResult, work_dir: Path) -> Evaluation:
     scores = result.models.get(_name(model), {})
     missing = [task for task in request.tasks if task not in scores]
     if missing:
         raise MeasurementFailed(f"tasks: no score of {model.label} for {', '.join(missing)}")
+    for task in request.tasks:
+        _keep_items(scores[task], work_dir, items_path(work_dir, model.checkpoint.digest, task))
     return Evaluation(
         engine="opencompass",
         engine_version=result.versions["opencompass"],
         suite=request.suite,
+        model_class=request.engine,
+        early_stop=request.early_stop and request.engine == "fast",
         item_limit=request.limit,
-        tasks=tuple(_score(name, rule, scores[name]) for name, rule in request.tasks.items()),
+        tasks=tuple(score_of(name, rule, scores[name]) for name, rule in request.tasks.items()),
         checkpoint_digest=model.checkpoint.digest,
     )
 
 
-def _score(name: str, rule: TaskRule, record: TaskRecord) -> TaskScore:
-    if record.metric != rule.metric or record.scale != rule.scale:
-        raise MeasurementFailed(
-            f"task {name!r}: scored by {record.metric!r} out of {record.scale:g}, the edition says {rule.metric!r} "
-            f"out of {rule.scale:g}"
-        )
-    return TaskScore(
-        task=name,
-        column=rule.column,
-        metric=record.metric,
-        scale=record.scale,
-        score=record.score,
-        item_count=record.item_count,
-        subsets=tuple(_subset_score(subset, record.metric) for subset in record.subsets),
-    )
-
-
-def _subset_score(subset: SubsetRecord, task_metric: str) -> SubsetScore:
-    metric = "score" if task_metric == "naive_average" else task_metric
-    if metric not in subset.metrics:
-        raise MeasurementFailed(f"tasks: {subset.name} has no {metric!r}, found {', '.join(subset.metrics) or 'none'}")
-    return SubsetScore(name=subset.name, score=subset.metrics[metric], item_count=subset.item_count)
+def _keep_items(record: TaskRecord, work_dir: Path, path: Path) -> None:
+    items = gather(record, work_dir)
+    if items is not None:
+        path.write_bytes(pack(items))

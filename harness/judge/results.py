@@ -2,7 +2,7 @@
 
 BitsPerByte   one number, its standard error, and every window it came from, so that two models measured on the same
               texts are compared window by window: their difference is known far better than either figure
-Performance   speed and memory of one fresh process
+Performance   speed and memory of one fresh process, with every repeat and the machine it ran on
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from harness.document import Document
+from harness.judge.fingerprint import HostFingerprint
 
 NORMAL_95 = 1.959964
 """Half the width of a 95 % interval, in standard errors."""
@@ -59,6 +60,43 @@ class Difference(Document):
     """Upper end of the 95 % interval."""
 
 
+class GpuMemory(Document):
+    """Peak memory of a GPU at its three levels: what tensors took, what torch held for them, what the device says."""
+
+    allocated_bytes: int = Field(ge=0)
+    """Largest sum of live tensors."""
+    reserved_bytes: int = Field(ge=0)
+    """Largest sum of blocks that torch's allocator held; the cap is enforced on this one."""
+    device_bytes: int = Field(ge=0)
+    """In use on the whole device at the end: context, libraries and other processes included."""
+    device_before_bytes: int = Field(ge=0)
+    """The same before the weights, with torch's context made."""
+    total_bytes: int = Field(gt=0)
+
+
+class KitForward(Document):
+    """The competition kit's own figure: whole forward passes over one padded prompt, batch 1, by second.
+
+    Beside it, on a GPU, what the kit's script prints: its clock stops before the device has finished.
+    """
+
+    forward_tokens: int = Field(gt=0)
+    """The kit pads to 2,000; fewer where the model's context is shorter, and then it is not the kit's figure."""
+    kit_length: bool
+    """Whether ``forward_tokens`` is the kit's."""
+    forward_s: tuple[float, ...]
+    """Every repeat, wall clock, after the device has finished."""
+    forward_cpu_s: tuple[float, ...]
+    inferences_per_s: float = Field(gt=0, allow_inf_nan=False)
+    """Batch over the mean time, as the kit computes it; synchronised."""
+    kit_compatible_inferences_per_s: float | None = None
+    """The same without synchronisation; none on a CPU, where the two are one."""
+    kit_memory_mb: float | None = None
+    """Mean of torch's largest allocation over the repeats, in the kit's MB of 2**20 bytes; none on a CPU."""
+    host_peak_memory_bytes: int = Field(gt=0)
+    """VmHWM of this figure's own process, libraries and the logits of all positions included."""
+
+
 class Performance(Document):
     """Speed and memory of a checkpoint in a fresh process of its own: a host's figures, not a phone's."""
 
@@ -91,6 +129,14 @@ class Performance(Document):
     """Every repeat."""
     decode_s: tuple[float, ...]
     """Every repeat."""
+    prefill_cpu_s: tuple[float, ...] = ()
+    """CPU time of the process in every repeat, all threads: wall time above it was waiting."""
+    decode_cpu_s: tuple[float, ...] = ()
+    """Likewise."""
+    host: HostFingerprint | None = None
+    """The machine, and how busy it was."""
+    gpu: GpuMemory | None = None
+    """None where no GPU computed."""
 
 
 def summarise(windows: tuple[Window, ...], *, token_count: int, window_tokens: int, texts_sha256: str) -> BitsPerByte:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat, PositiveInt
+from pydantic import ConfigDict, Field, FiniteFloat, JsonValue, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from harness.document import Document
 
+EngineName = Literal["fast", "stock"]
+"""OpenCompass's own model class, or the harness's faster one with the same predictions."""
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
 
 
@@ -31,6 +33,8 @@ class WorkerModel(Document):
     batch_size: PositiveInt
     dtype: str
     """Of the arithmetic."""
+    modeling: str | None = None
+    """Path of the harness's modeling file, where the checkpoint has a structure; None: a stock class."""
 
 
 class WorkerRequest(Document):
@@ -46,6 +50,15 @@ class WorkerRequest(Document):
     seed: int
     threads: PositiveInt
     processes: PositiveInt
+    engine: EngineName = "fast"
+    early_stop: bool = True
+    """Whether generation may end where what follows cannot change the extracted answer."""
+    journal_dir: str | None = None
+    """Where batches are kept as they come, so that a killed evaluation goes on; None: nowhere."""
+    sandbox: str
+    """Folder of the program that runs what a model wrote."""
+    weak_sandbox: bool = False
+    """Whether to run it where the kernel offers less than the sandbox asks for."""
     work_dir: str
     result: str
 
@@ -65,6 +78,27 @@ class SubsetRecord(Document):
     """Relative to the work directory."""
     empty_count: int = Field(ge=0)
     """Blank answers: wrong ones, and for TruthfulQA ones that its evaluator leaves out."""
+    items_path: str | None = None
+    """Relative to the work directory: lines of ``WorkerItem``, compressed by gzip."""
+    seconds: NonNegativeFloat | None = None
+    """Wall time of inference and scoring."""
+    cpu_seconds: NonNegativeFloat | None = None
+
+
+class WorkerItem(Document):
+    """A line of the file of a subset's items; fields that are not named here are dropped."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    index: NonNegativeInt
+    prediction: str
+    extracted: JsonValue = None
+    reference: JsonValue = None
+    correct: bool | None
+    """None where the metric leaves the item out."""
+    prompt_tokens: NonNegativeInt | None = None
+    generated_tokens: NonNegativeInt | None = None
+    ended_by: str | None = None
 
 
 class TaskRecord(Document):

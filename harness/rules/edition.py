@@ -33,6 +33,8 @@ from harness.rules.finding import Severity
 from harness.rules.problem import Problem, parse
 
 TaskName = Literal["commonsense_qa", "bbh", "gsm8k", "humaneval", "chid", "truthful_qa"]
+HoldOutName = Literal["mmlu", "ceval"]
+"""Tasks that an edition can evaluate and not rank."""
 SuiteName = Literal["demo", "official"]
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -48,6 +50,8 @@ class BaseModelRule(Document):
     """Commit of the hub repository."""
     embedded: str | None = None
     """Name of an embedded pico model that stands in for it."""
+    tokenizer: str | None = None
+    """Name of an embedded pico model whose tokenizer an entry from scratch gets where none is given."""
     kind: Literal["chat", "base"] = "chat"
     """Whether the tasks are put through the chat template."""
 
@@ -79,10 +83,10 @@ class TrackRule(Document):
 
 
 class TaskRule(Document):
-    """One scored task."""
+    """One task."""
 
     column: str
-    """Its column in ``Results.csv``."""
+    """Its column in ``Results.csv``; of a hold-out the name that it is shown under."""
     metric: str
     scale: Literal[1, 100]
     configuration: str
@@ -148,6 +152,9 @@ class Edition(Document):
     contamination: ContaminationRule | None = None
     ranking: RankingRule = RankingRule()
     tasks: dict[TaskName, TaskRule]
+    """What is scored and ranked."""
+    hold_out_tasks: dict[HoldOutName, TaskRule] = {}
+    """What ``harness evaluate --tasks`` can score besides; no entry holds it, nothing ranks it."""
     measurement: MeasurementRule
     held_out: HeldOutRule
     required_files: tuple[str, ...]

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from harness.run.settings import SubmitSettings
     from harness.run.workspace import Workspace
 
+TOKENIZER = "tokenizer.json"
+ROLES = ("bos", "eos", "pad")
+"""Of special tokens, in the fields of configurations."""
 HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.model", "*.txt", "*.jinja")
 """What of a hub repository makes a checkpoint; pickled weights and code are left there."""
 
@@ -37,6 +40,38 @@ def find_base(name: str, rule: BaseModelRule, settings: SubmitSettings, workspac
     if hub_id is None:
         raise UsageError(f"no base model for {name!r}; give one: --base {name}=PATH_OR_HUB_ID")
     return _download(hub_id, None if given else rule.revision, name, workspace)
+
+
+def find_tokenizer(name: str, rule: BaseModelRule, settings: SubmitSettings) -> Path:
+    """The folder of the tokenizer that the model ``name`` of a track from scratch gets.
+
+    Raises:
+        UsageError: none is known for it, or the one that was given is none.
+    """
+    given = settings.bases.get(name)
+    if given is None and rule.tokenizer is not None:
+        return catalogue.path(rule.tokenizer)
+    if given is None:
+        raise UsageError(f"no tokenizer for {name!r}; give the folder of one: --base {name}=FOLDER")
+    if not (Path(given) / TOKENIZER).is_file():
+        raise UsageError(f"--base {name}={given}: in a track from scratch, a folder with a {TOKENIZER}; found none")
+    return Path(given).resolve()
+
+
+def tokenizer_config(folder: Path) -> dict[str, Any]:
+    """What a model's configuration has from its tokenizer: its length, and the ids of the tokens that begin and end."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    file = folder / "tokenizer_config.json"
+    named = json.loads(file.read_text()) if file.is_file() else {}
+    ids = {f"{kind}_token_id": tokenizer.token_to_id(_content(named.get(f"{kind}_token"))) for kind in ROLES}
+    return {"vocab_size": tokenizer.get_vocab_size(with_added_tokens=True), **ids}
+
+
+def _content(token: object) -> str:
+    """A special token's text, in either form that ``tokenizer_config.json`` may have it."""
+    return str(token["content"] if isinstance(token, dict) else token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

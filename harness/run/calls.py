@@ -15,6 +15,7 @@ from harness.contracts import (
     EvaluateRequest,
     Forecast,
     ForecastRequest,
+    InitialiseRequest,
     Metric,
     Package,
     StepResult,
@@ -85,6 +86,26 @@ def _step(manager: pluggy.PluginManager, request: WorkerRequest, progress: Progr
         seed=request.seed,
         progress=progress,
     )
+    value = _written(manager, request, asked)
+    return WorkerResponse(value=value, ledger=door.ledger().model_dump(mode="json"))
+
+
+def _initialise(manager: pluggy.PluginManager, request: WorkerRequest, progress: Progress) -> WorkerResponse:
+    options = _parsed(manager, request)
+    asked: InitialiseRequest[Any, Any] = InitialiseRequest(
+        tokenizer=Path(request.tokenizer or ""),
+        options=options,
+        step=options.steps[request.step_index],
+        workdir=Path(request.workdir),
+        device=request.device,
+        seed=request.seed,
+        progress=progress,
+    )
+    return WorkerResponse(value=_written(manager, request, asked))
+
+
+def _written(manager: pluggy.PluginManager, request: WorkerRequest, asked: object) -> JsonValue:
+    """What the hook of a step says that it wrote."""
     hook = getattr(manager.hook, request.operation)
     if not hook.get_hookimpls():
         raise ContractBroken(
@@ -92,8 +113,7 @@ def _step(manager: pluggy.PluginManager, request: WorkerRequest, progress: Progr
             f"and the plugin has no hook {request.operation!r}"
         )
     result = _expect(StepResult, hook(request=asked), request)
-    value = {"checkpoint": _inside(result.checkpoint, request), "notes": _json(result.notes, request)}
-    return WorkerResponse(value=value, ledger=door.ledger().model_dump(mode="json"))
+    return {"checkpoint": _inside(result.checkpoint, request), "notes": _json(result.notes, request)}
 
 
 def _evaluate(manager: pluggy.PluginManager, request: WorkerRequest, progress: Progress) -> WorkerResponse:
@@ -126,6 +146,7 @@ def _validate(manager: pluggy.PluginManager, request: WorkerRequest, progress: P
 CALLS: Mapping[str, Call] = {
     "options": _options,
     "forecast": _forecast,
+    "initialise": _initialise,
     "compress": _step,
     "train": _step,
     "evaluate": _evaluate,

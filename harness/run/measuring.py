@@ -1,7 +1,7 @@
 """Official measurement of a run's checkpoints: every figure once per checkpoint, in fresh processes, from the disk.
 
 bits per byte   all checkpoints that lack it in one process       held-out text of the edition
-tasks           likewise, through OpenCompass                     the edition's suite, or the official one
+tasks           each task of each checkpoint by itself            ``harness.judge.evaluations``
 performance     a process each, alone                             base and final
 """
 
@@ -10,27 +10,33 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness.corpora.held_out import held_out_samples
 from harness.document import digest_of, write_atomically
+from harness.errors import CheckpointCorrupt
+from harness.judge.edge import measure_for_record, runtime_for_record
+from harness.judge.evaluation_key import Setting
+from harness.judge.evaluations import Asked, Evaluations, assemble
 from harness.judge.filed import file_bits_per_byte, file_performance
-from harness.judge.measure import Surroundings, measure_bits_per_byte, measure_performance
-from harness.judge.opencompass import TaskModel, TasksRequest, measure_tasks
+from harness.judge.measure import Surroundings, measure_bits_per_byte
+from harness.judge.opencompass import TaskModel, measure_tasks
 from harness.judge.results import BitsPerByte, Performance
-from harness.pico import tasks as demo_tasks
-from harness.run.stepping import Product, perform
-from harness.submission.measurements import Evaluation, Measurements
+from harness.run.demo_data import demo_data
+from harness.run.stepping import Product, perform_together
+from harness.submission import bundle as bundles
+from harness.submission.looks import read_looks
+from harness.submission.measurements import Measurements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pydantic import JsonValue
 
     from harness.checkpoint.checkpoint import Checkpoint
-    from harness.rules.edition import SuiteName
+    from harness.judge.evaluations import Scored
     from harness.run.observer import Observer
     from harness.run.preparation import Prepared
 
@@ -45,6 +51,12 @@ class Subject:
     kind: Literal["chat", "base"]
     """``chat`` or ``base``: how the tasks' prompts are put."""
     with_performance: bool
+
+    @property
+    def asked(self) -> Asked:
+        """The checkpoint as the tasks' judge is asked about it; looks are counted by base model."""
+        model = TaskModel(label=self.label, checkpoint=self.checkpoint, kind=self.kind)
+        return Asked(model=model, base=self.label.partition(" ")[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +79,19 @@ class Measuring:
     def measure(self, subjects: Sequence[Subject]) -> dict[str, Measurements]:
         """Checkpoint digest to what was measured on it."""
         distinct = {subject.checkpoint.digest: subject for subject in subjects}
+        self._refuse_swapped(list(distinct.values()))
         timed = [subject for subject in distinct.values() if subject.with_performance]
         bits = self._bits_per_byte(list(distinct.values()))
         speeds = {subject.checkpoint.digest: self._performance(subject) for subject in timed}
-        tasks = self._tasks(list(distinct.values()))
+        setting = setting_of(self.prepared)
+        tasks = self._evaluations.evaluate([subject.asked for subject in subjects], setting)
         held_out = self.prepared.edition.held_out
         return {
             digest: Measurements(
                 bits_per_byte=file_bits_per_byte(
                     bits[digest], data=held_out.data, split=held_out.split, checkpoint_digest=digest
                 ),
-                evaluation=tasks[digest],
+                evaluation=assemble(distinct[digest].asked.model, setting, tasks),
                 performance=file_performance(speeds[digest], checkpoint_digest=digest) if digest in speeds else None,
             )
             for digest in distinct
@@ -102,66 +116,76 @@ class Measuring:
         return {digest: BitsPerByte.model_validate(value) for digest, value in self._each(kind, subjects).items()}
 
     def _performance(self, subject: Subject) -> Performance:
-        rule = self.prepared.edition.measurement
+        rule, workspace = self.prepared.edition.measurement, self.prepared.workspace
+        packaging = self.prepared.packaging_digest[:12]
 
         def work(missing: list[Subject], folder: Path) -> list[JsonValue]:
             surroundings = self._surroundings(folder)
+            checkpoint = missing[0].checkpoint
+            package = workspace.root / "packages" / f"{checkpoint.digest[:24]}-{packaging}"
             # In the checkpoint's own precision, on every device: an FP16 model's memory is that of FP16 weights.
-            figure = measure_performance(missing[0].checkpoint.path, rule=rule, surroundings=surroundings)
-            return [figure.model_dump(mode="json")]
+            figure = measure_for_record(checkpoint.path, package=package, rule=rule, surroundings=surroundings)
+            return [figure.performance.model_dump(mode="json")]
 
         def shown(value: JsonValue) -> str:
             figure = Performance.model_validate(value)
-            return f"decode {figure.decode_tokens_per_s:.0f} tokens/s, peak {figure.peak_memory_bytes / 1e6:.0f} MB"
+            return (
+                f"decode {figure.decode_tokens_per_s:.0f} tokens/s, peak {figure.peak_memory_bytes / 1e6:.0f} MB, "
+                f"{figure.runtime}"
+            )
 
-        protocol: dict[str, JsonValue] = {"protocol": rule.model_dump(mode="json"), "precision": "checkpoint"}
+        protocol: dict[str, JsonValue] = {
+            "protocol": rule.model_dump(mode="json"),
+            "precision": "checkpoint",
+            "runtime": runtime_for_record(self.prepared.settings.device)[0],
+            "packaging": self.prepared.packaging_digest,
+        }
         kind = _Kind(name="memory and speed", depends_on=protocol, work=work, shown=shown)
         return Performance.model_validate(self._each(kind, [subject])[subject.checkpoint.digest])
 
-    def _tasks(self, subjects: list[Subject]) -> dict[str, Evaluation]:
-        data, suite, identity = task_data(self.prepared)
-        settings = self.prepared.settings
-        rules = {name: self.prepared.edition.tasks[name] for name in self.prepared.tasks}
-
-        def work(missing: list[Subject], folder: Path) -> list[JsonValue]:
-            models = [
-                TaskModel(label=subject.label, checkpoint=subject.checkpoint, kind=subject.kind) for subject in missing
-            ]
-            request = TasksRequest(
-                models=tuple(models), suite=suite, tasks=rules, data=data, limit=settings.limit, seed=settings.seed
-            )
-            evaluations = measure_tasks(request, self._surroundings(folder))
-            return [evaluation.model_dump(mode="json") for evaluation in evaluations]
-
-        def shown(value: JsonValue) -> str:
-            return "  ".join(f"{score.column} {score.score:.4g}" for score in Evaluation.model_validate(value).tasks)
-
-        asked: dict[str, JsonValue] = {
-            "suite": suite,
-            "data": identity,
-            "tasks": list(self.prepared.tasks),
-            "limit": settings.limit,
-            "seed": settings.seed,
+    def completed(self, bundle: bundles.Bundle, subjects: Sequence[Subject]) -> bundles.Bundle:
+        """``bundle`` with the items of its scores, and with every look that was taken in the workspace."""
+        setting = setting_of(self.prepared)
+        stored = {
+            subject.checkpoint.digest: self._evaluations.stored(subject.asked.model, setting) for subject in subjects
         }
-        kind = _Kind(name="tasks", depends_on=asked, work=work, shown=shown)
-        return {digest: Evaluation.model_validate(value) for digest, value in self._each(kind, subjects).items()}
+        looks = read_looks(self.prepared.workspace.looks)
+        bundle = replace(bundle, ledger=bundle.ledger.model_copy(update={"looks": looks}))
+        return bundles.with_items(bundle, lambda digest, task: _items(stored[digest].get(task)))
+
+    @property
+    def _evaluations(self) -> Evaluations:
+        return Evaluations(
+            workspace=self.prepared.workspace,
+            memory=self.prepared.memory,
+            observer=self.observer,
+            surroundings=self._surroundings,
+            measure=measure_tasks,
+        )
+
+    def _refuse_swapped(self, subjects: Sequence[Subject]) -> None:
+        """What is measured has the bytes that the record names."""
+        for subject in subjects:
+            found = self.prepared.memory.checkpoint(subject.checkpoint.path).digest
+            if found != subject.checkpoint.digest:
+                raise CheckpointCorrupt(
+                    f"{subject.checkpoint.path}: was changed since {subject.label} was made: expected digest "
+                    f"{subject.checkpoint.digest}, found {found}; remove the step's folder and run again"
+                )
 
     def _each(self, kind: _Kind, subjects: list[Subject]) -> dict[str, JsonValue]:
         """Measure those that were not measured before, all in one process, and remember each by itself."""
-        workspace = self.prepared.workspace
-        names = {subject.checkpoint.digest: self._depends_on(kind, subject) for subject in subjects}
-        missing = [
-            subject for subject in subjects if workspace.finished(digest_of(names[subject.checkpoint.digest])) is None
-        ]
-        products = self._measure_now(kind, missing) if missing else {}
-        values: dict[str, JsonValue] = {}
-        for subject in subjects:
-            digest = subject.checkpoint.digest
-            done = perform(workspace, names[digest], lambda _folder, digest=digest: products[digest])  # type: ignore[misc]
-            label = f"{kind.name}   {subject.label}"
-            self.observer.finished(label, kind.shown(done.record.value), done.record.duration_s, reused=done.reused)
-            values[digest] = done.record.value
-        return values
+        by_digest = {subject.checkpoint.digest: subject for subject in subjects}
+        pieces = {digest: self._depends_on(kind, subject) for digest, subject in by_digest.items()}
+
+        def work(folders: Mapping[str, Path]) -> dict[str, Product]:
+            return self._measure_now(kind, [by_digest[digest] for digest in folders])
+
+        done = perform_together(self.prepared.workspace, pieces, work)
+        for digest, one in done.items():
+            label = f"{kind.name}   {by_digest[digest].label}"
+            self.observer.finished(label, kind.shown(one.record.value), one.record.duration_s, reused=one.reused)
+        return {digest: one.record.value for digest, one in done.items()}
 
     def _measure_now(self, kind: _Kind, missing: list[Subject]) -> dict[str, Product]:
         self.observer.started(kind.name)
@@ -213,14 +237,23 @@ def held_out_texts(prepared: Prepared) -> Path:
     return path
 
 
-def task_data(prepared: Prepared) -> tuple[Path, SuiteName, str]:
-    """Where the evaluation sets are, which suite runs on them, and their digest.
+def setting_of(prepared: Prepared) -> Setting:
+    """What the tasks of a run are scored under.
 
     The user's folder holds the real sets, so the official configurations run on it, whatever the edition.
     """
-    given = prepared.settings.tasks_data
-    if given is not None:
-        return Path(given).resolve(), "official", prepared.memory.tree(Path(given))
-    folder = prepared.workspace.root / "demo-tasks"
-    demo_tasks.write(folder)
-    return folder.resolve(), prepared.edition.suite, prepared.memory.tree(folder)
+    settings, edition = prepared.settings, prepared.edition
+    given = settings.tasks_data
+    return Setting(
+        suite=edition.suite if given is None else "official",
+        tasks={name: edition.tasks[name] for name in prepared.tasks},
+        data=demo_data(prepared.workspace) if given is None else Path(given).resolve(),
+        limit=settings.limit,
+        seed=settings.seed,
+        device=settings.device,
+        weak_sandbox=settings.weak_sandbox,
+    )
+
+
+def _items(scored: Scored | None) -> bytes | None:
+    return scored.items.read_bytes() if scored is not None and scored.items is not None else None

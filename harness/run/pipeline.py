@@ -95,14 +95,16 @@ def submit(record: RunRecord, workspace: Workspace, observer: Observer) -> Outco
     strategies = tuple(_carry_out(prepared, index, observer) for index in range(len(prepared.models)))
     observer.section("measure", "fresh processes, from the files on disk")
     subjects = [subject for strategy in strategies for subject in _subjects(strategy)]
-    measured = Measuring(prepared, observer).measure(subjects)
+    measuring = Measuring(prepared, observer)
+    measured = measuring.measure(subjects)
     models = tuple(
         model_result(
             prepared, strategy, measured, package_of(prepared, strategy, observer), plugin_metrics(prepared, strategy)
         )
         for strategy in strategies
     )
-    return _file(record, prepared, assemble(prepared, strategies, models, record.created))
+    bundle = measuring.completed(assemble(prepared, strategies, models, record.created), subjects)
+    return _file(record, prepared, bundle)
 
 
 def _carry_out(prepared: Prepared, index: int, observer: Observer) -> Strategy:

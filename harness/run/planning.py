@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, JsonValue
 
 from harness.document import Document
-from harness.run.bases import find_config
+from harness.errors import UsageError
+from harness.run.bases import BaseConfig, find_config, find_tokenizer, tokenizer_config
+from harness.run.initialising import INITIALISE
 from harness.run.preparation import decide_recipe, lay_ground, options_folder
 from harness.run.settings import edition_of, models_of, track_of
 from harness.surgery.anatomy import load
@@ -22,7 +24,6 @@ from harness.surgery.shape import reduced_config
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from harness.run.bases import BaseConfig
     from harness.run.preparation import DecidedRecipe, Ground
     from harness.run.settings import SubmitSettings
     from harness.run.workspace import Workspace
@@ -221,12 +222,14 @@ def _bounds(values: Iterable[int]) -> tuple[int, int]:
 
 
 def _planned(ground: Ground, name: str, context_tokens: int) -> PlannedModel:
-    base = find_config(name, ground.edition.models[name], ground.settings, ground.workspace)
     decided = decide_recipe(ground, name)
+    base = _start(ground, name, decided)
     budget = int(weigh(base.config).parameter_count * ground.settings.budget)
     config: dict[str, Any] | None = base.config
     steps: list[PlannedStep] = []
     for index, step in enumerate(decided.options.steps):
+        if step.stage == INITIALISE:
+            continue  # it makes the base
         notes: dict[str, JsonValue] = {}
         if step.stage == "compress" and config is not None:
             config, notes = _after(ground, name, decided, index, config, budget)
@@ -242,6 +245,22 @@ def _planned(ground: Ground, name: str, context_tokens: int) -> PlannedModel:
             )
         )
     return _model(name, base, context_tokens, budget=budget, recipe=decided.recipe.name, steps=steps)
+
+
+def _start(ground: Ground, name: str, decided: DecidedRecipe) -> BaseConfig:
+    """The configuration that the recipe starts from; in a track from scratch the one that its first step will make."""
+    rule = ground.edition.models[name]
+    if ground.track.from_pretrained:
+        return find_config(name, rule, ground.settings, ground.workspace)
+    known = ground.settings.bases.get(name) or rule.tokenizer
+    tokenizer = tokenizer_config(find_tokenizer(name, rule, ground.settings)) if known else {}
+    config, _ = _after(ground, name, decided, 0, tokenizer, 0)
+    if config is None:
+        raise UsageError(
+            f"{name}: the shape of the initialisation is not known; its tokenizer decides the vocabulary: "
+            f"--base {name}=FOLDER"
+        )
+    return BaseConfig(config=config, source="an initialisation", is_here=True)
 
 
 def _after(  # noqa: PLR0913, PLR0917 - one step of the walk

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from harness.corpora.door import DoorSettings
 from harness.corpora.evaluation_sets import EvaluationSets
 from harness.errors import RecipeError, UsageError
-from harness.pico import tasks as demo_tasks
-from harness.run.bases import find_base
+from harness.run.bases import find_base, find_tokenizer
 from harness.run.code import engine_versions, judge_digest, library_digest, packaging_digest, tree_digest
+from harness.run.demo_data import demo_data
 from harness.run.digests import DigestMemory
 from harness.run.discovery import InstalledPlugin, find_plugin
 from harness.run.host import PluginHost
+from harness.run.initialising import Initialisation, check_start, initialise
 from harness.run.recipe import Recipe, read_recipe
 from harness.run.settings import SubmitSettings, edition_of, models_of, track_of
 from harness.submission.describe import checkpoint_parameters
@@ -110,6 +111,9 @@ def lay_ground(settings: SubmitSettings, workspace: Workspace) -> Ground:
     _check_typed(settings, edition, track)
     plugin = find_plugin(settings.plugin)
     host = PluginHost(plugin, settings.limits, threads=settings.threads)
+    if not track.from_pretrained:
+        # There is nothing to keep a share of: what is initialised has all the parameters that it will have.
+        settings = settings.model_copy(update={"budget": 1.0})
     return Ground(
         settings=settings,
         edition=edition,
@@ -132,6 +136,7 @@ def decide_recipe(ground: Ground, name: str) -> DecidedRecipe:
     given = ground.settings.recipe or f"{ground.plugin.name}/recipes/{path.name}"
     recipe = read_recipe(path, ground.settings.overrides, name=given)
     options = ground.host.options(recipe, options_folder(ground, name))
+    check_start(ground.track, recipe, options)
     return DecidedRecipe(recipe=recipe, source=source, options=options)
 
 
@@ -153,7 +158,7 @@ def prepare(settings: SubmitSettings, workspace: Workspace) -> Prepared:
     memory = DigestMemory(workspace)
     models = tuple(_model(ground, name, memory) for name in ground.names)
     return Prepared(
-        settings=settings,
+        settings=ground.settings,
         edition=edition,
         track=ground.track,
         plugin=plugin,
@@ -183,8 +188,6 @@ def _check_typed(settings: SubmitSettings, edition: Edition, track: TrackRule) -
         raise UsageError(f"--tasks {','.join(missing)}: allowed by edition {edition.id!r}: {', '.join(edition.tasks)}")
     if settings.tasks_data is not None and not Path(settings.tasks_data).is_dir():
         raise UsageError(f"--tasks-data {settings.tasks_data}: no such folder")
-    if not track.from_pretrained:
-        raise UsageError(f"track {settings.track!r} starts from no base model; no plugin can train one yet")
 
 
 def _evaluation(ground: Ground, models: tuple[PreparedModel, ...]) -> EvaluationSets | None:
@@ -197,9 +200,7 @@ def _evaluation(ground: Ground, models: tuple[PreparedModel, ...]) -> Evaluation
     if ground.edition.contamination is None or not reads_data:
         return None
     given = ground.settings.tasks_data
-    folder = ground.workspace.root / "demo-tasks" if given is None else Path(given)
-    if given is None:
-        demo_tasks.write(folder)
+    folder = demo_data(ground.workspace) if given is None else Path(given)
     return EvaluationSets.of(folder, tuple(ground.edition.tasks), scored=ground.tasks)
 
 
@@ -208,9 +209,9 @@ def _absolute(paths: dict[str, str]) -> dict[str, str]:
 
 
 def _model(ground: Ground, name: str, memory: DigestMemory) -> PreparedModel:
-    rule = ground.edition.models[name]
-    base = memory.checkpoint(find_base(name, rule, ground.settings, ground.workspace))
-    count, decided = checkpoint_parameters(base.path), decide_recipe(ground, name)
+    rule, decided = ground.edition.models[name], decide_recipe(ground, name)
+    base = memory.checkpoint(_base(ground, name, rule, decided))
+    count = checkpoint_parameters(base.path)
     return PreparedModel(
         name=name,
         rule=rule,
@@ -221,6 +222,25 @@ def _model(ground: Ground, name: str, memory: DigestMemory) -> PreparedModel:
         recipe_source=decided.source,
         options=decided.options,
     )
+
+
+def _base(ground: Ground, name: str, rule: BaseModelRule, decided: DecidedRecipe) -> Path:
+    """The folder of what the recipe starts from: a base model, or in a track from scratch an untrained one."""
+    if ground.track.from_pretrained:
+        return find_base(name, rule, ground.settings, ground.workspace)
+    initialisation = Initialisation(
+        host=ground.host,
+        recipe=decided.recipe,
+        options=decided.options,
+        tokenizer=find_tokenizer(name, rule, ground.settings),
+        settings=ground.settings,
+        code={
+            "plugin": tree_digest([ground.plugin.folder()]),
+            "harness": library_digest(),
+            "engines": dict(engine_versions()),
+        },
+    )
+    return initialise(initialisation, ground.workspace)
 
 
 def recipe_path(settings: SubmitSettings, model: str, plugin: InstalledPlugin) -> tuple[Path, str]:

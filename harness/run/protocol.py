@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from harness.corpora.evaluation_sets import EvaluationSets
 from harness.document import Document
 
-Operation = Literal["options", "forecast", "compress", "train", "evaluate", "deploy", "validate"]
+Operation = Literal["options", "forecast", "initialise", "compress", "train", "evaluate", "deploy", "validate"]
 
 
 FailureKind = Literal["options", "harness", "memory", "raised"]
@@ -36,6 +36,8 @@ class WorkerRequest(Document):
     step_index: int = 0
     base: CheckpointReference | None = None
     student: CheckpointReference | None = None
+    tokenizer: str | None = None
+    """Folder of the tokenizer that an initialisation gets."""
     config: dict[str, JsonValue] | None = None
     parameter_budget: int = 0
     door: JsonValue = None
@@ -49,7 +51,7 @@ class WorkerRequest(Document):
 class StepDescription(Document):
     """What the host needs to know of one step without importing the plugin."""
 
-    stage: Literal["compress", "train"]
+    stage: Literal["initialise", "compress", "train"]
     method: str
     reads_data: bool
     fields: dict[str, JsonValue]

@@ -9,9 +9,10 @@ from harness.document import Document
 from harness.errors import UsageError
 from harness.rules.edition import Edition, TaskName, TrackRule, load_edition
 
-EDITION_OF_TRACK = {"demo": "demo"}
+EDITION_OF_TRACK = {"demo": "demo", "demo-scratch": "demo"}
 """The edition of a track where none is named; every other track belongs to the competition's."""
 COMPETITION_EDITION = "neurips-2024"
+DEFAULT_MODELS = ("llama",)
 
 
 class SubmitSettings(Document):
@@ -21,16 +22,16 @@ class SubmitSettings(Document):
     track: str = "demo"
     edition: str | None = None
     """Id or path; None for the track's own."""
-    models: tuple[str, ...] = ("llama",)
+    models: tuple[str, ...] = DEFAULT_MODELS
     """Short names, or ``all``."""
     recipe: str | None = None
     """Path of a recipe; None for the plugin's own for the track and model."""
     overrides: tuple[str, ...] = ()
     budget: float = Field(default=0.5, gt=0, le=1)
-    """Share of the base's parameters that the final model may have."""
+    """Share of the base's parameters that the final model may have; in a track from scratch always all of them."""
     seed: int = Field(default=0, ge=0)
     bases: dict[str, str] = {}
-    """Short name to path or hub id."""
+    """Short name to path or hub id; in a track from scratch, to the folder of a tokenizer."""
     data: dict[str, str] = {}
     """Short name of a data set to the path of a local copy."""
     tasks: tuple[TaskName, ...] = ()
@@ -45,6 +46,8 @@ class SubmitSettings(Document):
     control: bool = True
     """Whether the base is trained with the recipe's own train steps, as the yardstick of recovery."""
     threads: int = Field(default=1, gt=0)
+    weak_sandbox: bool = False
+    """Whether what models wrote may run where this kernel offers less protection than the sandbox asks for."""
     time_limit_s: float = Field(gt=0)
     """Of each step, seconds."""
     memory_limit_bytes: int = Field(gt=0)
@@ -76,8 +79,11 @@ def track_of(settings: SubmitSettings, edition: Edition) -> TrackRule:
 
 
 def models_of(settings: SubmitSettings, track: TrackRule) -> tuple[str, ...]:
-    """The base models to work on, in the track's order; raises ``UsageError`` on an unknown one."""
-    if settings.models == ("all",):
+    """The base models to work on, in the track's order; raises ``UsageError`` on an unknown one.
+
+    What is the default of tracks with base models stands for all in a track from scratch.
+    """
+    if settings.models == ("all",) or (settings.models == DEFAULT_MODELS and not track.from_pretrained):
         return track.models
     unknown = sorted(set(settings.models) - set(track.models))
     if unknown:

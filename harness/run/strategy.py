@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from harness.checkpoint.checkpoint import Checkpoint, CheckpointFile, files_digest, list_files
+from harness.checkpoint.checkpoint import Checkpoint, CheckpointFile
 from harness.corpora.ledger import Ledger
-from harness.errors import CheckpointCorrupt, ContractBroken
 from harness.run.digests import FILES
+from harness.run.initialising import INITIALISE
+from harness.run.products import product_of
 from harness.run.protocol import CheckpointReference
 from harness.run.stepping import Done, Product, perform
-from harness.submission.describe import checkpoint_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,10 +19,9 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from harness.run.host import Answer
     from harness.run.observer import Observer
     from harness.run.preparation import Prepared, PreparedModel
-    from harness.run.protocol import StepDescription, WorkerRequest
+    from harness.run.protocol import StepDescription
 
 Branch = Literal["student", "control"]
 
@@ -70,8 +68,12 @@ class Strategy:
 
 
 def carry_out(prepared: Prepared, model: PreparedModel, observer: Observer) -> Strategy:
-    """Run every step of the recipe on ``model``, and its train steps on the base where a control is asked for."""
-    steps = _Branch(prepared, model, "student", observer).walk(range(len(model.options.steps)))
+    """Run every step of the recipe on ``model``, and its train steps on the base where a control is asked for.
+
+    What initialises is no step on the way: it made the base.
+    """
+    asked = [index for index, step in enumerate(model.options.steps) if step.stage != INITIALISE]
+    steps = _Branch(prepared, model, "student", observer).walk(asked)
     trained = [index for index, step in enumerate(model.options.steps) if step.stage == "train"]
     has_control = prepared.settings.control and len(trained) < len(steps)
     control = _Branch(prepared, model, "control", observer).walk(trained) if has_control else ()
@@ -142,32 +144,7 @@ class _Branch:
             device=settings.device,
             seed=settings.seed,
         )
-        return _product(self.prepared, request, self.prepared.host.call(request, folder, self.observer.event), folder)
-
-
-def _product(prepared: Prepared, request: WorkerRequest, answer: Answer, folder: Path) -> Product:
-    """The step's checkpoint, read back from the disk: a plugin's word is not taken for it."""
-    value = answer.value if isinstance(answer.value, dict) else {}
-    made = folder / "work" / str(value["checkpoint"])
-    try:
-        files, count = list_files(made), checkpoint_parameters(made)
-    except CheckpointCorrupt as error:
-        shutil.rmtree(made, ignore_errors=True)
-        raise ContractBroken(
-            f"plugin {prepared.plugin.name!r}: hook {request.operation!r} wrote no whole checkpoint: {error}"
-        ) from error
-    return Product(
-        value={
-            "digest": files_digest(files),
-            "files": FILES.dump_python(files, mode="json"),
-            "parameter_count": count,
-            "ledger": answer.ledger,
-            "notes": value.get("notes"),
-        },
-        duration_s=answer.duration_s,
-        peak_memory_bytes=answer.peak_memory_bytes,
-        made=made,
-    )
+        return product_of(request, self.prepared.host.call(request, folder, self.observer.event), folder)
 
 
 def _outcome(prepared: Prepared, step: StepDescription, done: Done) -> StepOutcome:

@@ -6,6 +6,7 @@
       steps/<key>/           a finished step: record.json, output/ (a checkpoint, if it makes one), log.txt
       steps/<key>.partial/   an unfinished one: work/ survives a kill and is resumed from
       runs/<run>/run.json    what was asked
+      looks.jsonl            every look at a scored task, chained
 
 A step is finished by one rename, after everything in it has been flushed to the disk.
 """
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
 
 
 class FileStamp(Document):
-    """How a file looked when its step was finished; a file that looks the same is not read again."""
+    """How a file looked when its step was finished; a file that looks the same is not read again.
+
+    What a copy of the workspace keeps, and no more: a step that was moved to another disk is still done. Who measures
+    a checkpoint asks ``harness.run.digests``, which also sees a file that was swapped with its times restored.
+    """
 
     name: str
     size_bytes: int
@@ -54,6 +59,11 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @property
+    def looks(self) -> Path:
+        """The ledger of looks at scored tasks."""
+        return self.root / "looks.jsonl"
 
     def folder(self, key: str) -> Path:
         """Where the step of that key stands when it is finished."""
@@ -81,6 +91,7 @@ class Workspace:
         """Turn the partial step into a finished one; ``made`` is the checkpoint's folder inside it."""
         partial = self.partial(record.key)
         if made is not None:
+            shutil.rmtree(partial / "output", ignore_errors=True)  # of a try that was killed right here
             made.rename(partial / "output")
             flush(partial / "output")
         shutil.rmtree(partial / "work", ignore_errors=True)

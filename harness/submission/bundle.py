@@ -4,7 +4,7 @@
       README.md           for people                    recipe.json   recipe and options as run
       Results.csv         the competition's columns     ledger.json   what was read, by step
       models/<name>.json  one base model each           lock.json     versions, seeds, digests
-      items/<...>.json    the score of every item       submission.json  the manifest: every file above by digest
+      items/<...>.jsonl.gz  every item                  submission.json  the manifest: every file above by digest
 
 Weights are referenced by digest and never copied. No file names a path of the machine that it was made on.
 """
@@ -14,21 +14,25 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from harness.document import Document, sync_folder
 from harness.errors import UsageError
 from harness.submission import layout, page, results_csv
 from harness.submission.file_record import FileRecord
+from harness.submission.provenance import LedgerRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from harness.rules.edition import Edition
-    from harness.submission.measurements import ItemScores
-    from harness.submission.provenance import LedgerRecord, Lock, RecipeRecord
+    from harness.submission.measurements import TaskScore
+    from harness.submission.model_result import CheckpointResult, ModelResult
+    from harness.submission.provenance import Lock, RecipeRecord
     from harness.submission.schema import Submission
 
 
@@ -42,8 +46,8 @@ class Bundle:
     ledger: LedgerRecord
     lock: Lock
     edition: Edition
-    items: tuple[ItemScores, ...] = ()
-    """Each is the file that a task score names as its ``items_file``."""
+    items: Mapping[str, bytes] = field(default_factory=dict)
+    """Files of items by the name that a task score has as its ``items_file``."""
 
 
 def write(bundle: Bundle, folder: Path) -> Path:
@@ -64,9 +68,59 @@ def write(bundle: Bundle, folder: Path) -> Path:
     return folder
 
 
+def with_items(bundle: Bundle, find: Callable[[str, str], bytes | None]) -> Bundle:
+    """``bundle`` with the file of items of every score that has one.
+
+    Args:
+        bundle: as it is without.
+        find: checkpoint digest and task to the content of the file.
+    """
+    files: dict[str, bytes] = {}
+
+    def filed(model: ModelResult, result: CheckpointResult, score: TaskScore) -> TaskScore:
+        content = find(result.checkpoint.checkpoint_digest, score.task)
+        if content is None:
+            return score
+        name = layout.items_file(model.name, result.role, score.task)
+        files[name] = content
+        return score.model_copy(update={"items_file": name})
+
+    models = tuple(_with_scores(model, filed) for model in bundle.submission.models)
+    return replace(bundle, submission=bundle.submission.model_copy(update={"models": models}), items=files)
+
+
+def _with_scores(
+    model: ModelResult, change: Callable[[ModelResult, CheckpointResult, TaskScore], TaskScore]
+) -> ModelResult:
+    results = []
+    for result in model.checkpoints:
+        evaluation = result.measurements.evaluation
+        if evaluation is not None:
+            tasks = tuple(change(model, result, score) for score in evaluation.tasks)
+            measured = {"evaluation": evaluation.model_copy(update={"tasks": tasks})}
+            result = result.model_copy(update={"measurements": result.measurements.model_copy(update=measured)})  # noqa: PLW2901
+        results.append(result)
+    return model.model_copy(update={"checkpoints": tuple(results)})
+
+
 def is_filed(bundle: Bundle, folder: Path) -> bool:
-    """Whether ``folder`` already holds this very bundle; a report or a signature beside it may have been added."""
-    return all(_holds(folder / name, content) for name, content in contents(bundle).items())
+    """Whether ``folder`` already holds this very bundle; a report or a signature beside it may have been added.
+
+    Looks that were taken after it was filed do not make it another one.
+    """
+    then = _as_of(bundle, folder)
+    return all(_holds(folder / name, content) for name, content in contents(then).items())
+
+
+def _as_of(bundle: Bundle, folder: Path) -> Bundle:
+    """``bundle`` with the looks that the one in ``folder`` has, where they are the first of its own."""
+    try:
+        filed = LedgerRecord.read(folder / layout.LEDGER).looks
+    except (OSError, ValidationError):
+        return bundle
+    if filed != bundle.ledger.looks[: len(filed)]:
+        return bundle
+    return replace(bundle, ledger=bundle.ledger.model_copy(update={"looks": filed}))
 
 
 def _holds(path: Path, content: bytes) -> bool:
@@ -85,9 +139,8 @@ def contents(bundle: Bundle) -> dict[str, bytes]:
         layout.LEDGER: bundle.ledger,
         layout.LOCK: bundle.lock,
         **{layout.model_file(model.name): model for model in submission.models},
-        **{layout.items_file(items.model, items.role, items.task): items for items in bundle.items},
     }
-    files = {name: _json(document) for name, document in documents.items()}
+    files = {name: _json(document) for name, document in documents.items()} | dict(bundle.items)
     files[layout.RESULTS] = results_csv.render(submission.mean, bundle.edition).encode()
     files[layout.README] = page.render(submission, bundle.recipe, bundle.edition).encode()
     manifest = submission.model_copy(update={"files": file_records(files)})
@@ -112,7 +165,7 @@ def _refuse_strangers(folder: Path) -> None:
     """Only a bundle is ever replaced: what else stands there belongs to somebody."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UsageError(f"{folder}: stands in the way of the bundle and is no folder; move it away")
-    strangers = [name for name in _names(folder) if not layout.is_bundle_file(name)]
+    strangers = [name for name in _names(folder) if not layout.belongs(name)]
     if strangers:
         raise UsageError(f"{folder}: holds {strangers[0]!r}, which is no file of a bundle; move it away")
 

@@ -9,7 +9,7 @@ Scores, speeds and sizes are claims: they are kept as they came, and ``harness.v
 
 from __future__ import annotations
 
-from pydantic import NonNegativeInt
+from pydantic import JsonValue, NonNegativeInt
 
 from harness.document import Document
 from harness.submission.file_record import Sha256
@@ -58,7 +58,7 @@ class TaskScore(Document):
     """Of ``score``, over the items, in the unit of ``score``; none where the metric has no plain one."""
     subsets: tuple[SubsetScore, ...] = ()
     items_file: str | None = None
-    """The file of the bundle with the score of every item (``ItemScores``), as ``layout.items_file`` names it."""
+    """The file of the bundle with every item (lines of ``ItemRecord``), as ``layout.items_file`` names it."""
 
 
 class Evaluation(Document):
@@ -68,6 +68,10 @@ class Evaluation(Document):
     engine_version: str
     suite: str
     """The suite of tasks and prompts: ``demo`` or ``official``."""
+    model_class: str = "stock"
+    """What generated within the engine: its own model class (``stock``) or the harness's faster one (``fast``)."""
+    early_stop: bool = False
+    """Whether generation ended where what follows cannot change the extracted answer."""
     item_limit: int | None = None
     """Items per task that the run was limited to; none means all, and only then scores can be ranked."""
     tasks: tuple[TaskScore, ...]
@@ -117,21 +121,22 @@ class PluginMetric(Document):
     higher_is_better: bool
 
 
-class ItemScore(Document):
-    """How one item of a task went."""
+class ItemRecord(Document):
+    """One item of a task: what the model said, what was read from it, and whether that was right: one line."""
 
-    id: str
-    subset: str | None = None
-    score: float
-    """1 for right, 0 for wrong, or the metric's own value for this item."""
-
-
-class ItemScores(Document):
-    """The score of every item of one task on one checkpoint: what paired tests need."""
-
-    model: str
-    """Short name of the base model in the edition."""
-    role: str
-    """Role of the checkpoint: ``base``, ``compressed``, ``final`` or ``control``."""
-    task: str
-    items: tuple[ItemScore, ...]
+    subset: str
+    """The engine's name of the data set, e.g. ``bbh-navigate``."""
+    index: NonNegativeInt
+    """Row of the data set, from 0."""
+    prediction: str | None
+    """The model's text as it came; none where it was left out because the file would be too large."""
+    extracted: JsonValue = None
+    """What the task's own extractor read from it."""
+    reference: JsonValue = None
+    """The right answer, or what the prediction was compared with."""
+    correct: bool | None
+    """None where the metric leaves the item out."""
+    prompt_tokens: NonNegativeInt | None = None
+    generated_tokens: NonNegativeInt | None = None
+    ended_by: str | None = None
+    """Why generation ended: the end token, the limit, or a stop that cannot change what is extracted."""

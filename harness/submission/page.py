@@ -29,7 +29,7 @@ FILES = (
     ("submission.json", "the manifest: everything below by digest, and every number of this page"),
     ("Results.csv", "the competition's columns, one row: the mean over the models"),
     ("models/", "the result of each base model"),
-    ("items/", "the score of every item, where the engine gave it"),
+    ("items/", "every item with what the model said and whether it was right; `harness show` reads them"),
     ("recipe.json", "the recipe and the options as run"),
     ("ledger.json", "what was read through the data door, step by step"),
     ("lock.json", "versions, seeds and digests: what a replay needs"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.document import write_atomically
 from harness.rules.edition import Edition
-from harness.submission.measurements import ItemScores
+from harness.submission.measurements import ItemRecord
 from harness.submission.model_result import ModelResult
 from harness.submission.provenance import LedgerRecord, Lock, RecipeRecord
 from harness.submission.schema import Submission
@@ -24,7 +24,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 MODELS: dict[str, type[Document]] = {
     "edition": Edition,
-    "items": ItemScores,
+    "items": ItemRecord,
     "ledger": LedgerRecord,
     "lock": Lock,
     "model": ModelResult,

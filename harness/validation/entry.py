@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from harness.errors import UsageError
 from harness.rules.finding import Place
 from harness.submission import layout
-from harness.submission.measurements import ItemScores
 from harness.submission.model_result import ModelResult
 from harness.submission.provenance import LedgerRecord, Lock, RecipeRecord
 from harness.submission.schema import Submission
@@ -57,7 +56,6 @@ class Entry:
     results: ResultsTable | None
     model_files: Mapping[str, ModelResult]
     """``models/<name>.json`` by file name."""
-    item_files: Mapping[str, ItemScores]
     weights: tuple[Weights, ...]
     """Every checkpoint of the record and where it was found, if it was."""
     faults: tuple[Finding, ...]
@@ -132,7 +130,6 @@ def _open_bundle(listing: Listing, weights: Path | None) -> Entry:
         lock=reader.document(layout.LOCK, Lock),
         results=reader.results(),
         model_files=reader.documents(f"{layout.MODELS}/", ModelResult),
-        item_files=reader.documents(f"{layout.ITEMS}/", ItemScores),
         weights=locate(submission, listing.root, _listed(weights.resolve()).root if weights else None),
         faults=tuple(reader.faults),
     )
@@ -164,7 +161,6 @@ def _without_record(listing: Listing, kind: Kind) -> Entry:
         lock=None,
         results=None,
         model_files={},
-        item_files={},
         weights=(),
         faults=(),
         kind=kind,

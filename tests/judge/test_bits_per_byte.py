@@ -119,16 +119,39 @@ class TestRowNats:
 
 
 class TestMeasure:
-    def test_a_model_that_knows_nothing_needs_the_uniform_bits(self, tmp_path, texts, tiny_checkpoints):
-        """With all logits equal, a byte costs log2 of the vocabulary: the tiny tokenizer has a token per byte."""
-        model = load_model(tiny_checkpoints["llama"], precision="float32", device="cpu")
-        torch.nn.init.zeros_(model.lm_head.weight)
-        model.save_pretrained(tmp_path / "flat")
-        load_tokenizer(tiny_checkpoints["llama"]).save_pretrained(tmp_path / "flat")
-        (figure,) = measure_bits_per_byte(request(texts("some text", "你好"), tmp_path / "flat"), silent)
-        assert figure.bits_per_byte == pytest.approx(math.log2(261), rel=1e-6)
+    @pytest.fixture
+    def made(self, tmp_path, tiny_checkpoints):
+        """A tiny model after a change of its weights."""
+
+        def make(change):
+            model = load_model(tiny_checkpoints["llama"], precision="float32", device="cpu")
+            change(model)
+            model.save_pretrained(tmp_path / "made")
+            load_tokenizer(tiny_checkpoints["llama"]).save_pretrained(tmp_path / "made")
+            return tmp_path / "made"
+
+        return make
+
+    def test_a_model_that_knows_nothing_needs_the_uniform_bits(self, made, texts):
+        """With logits almost equal, a byte costs log2 of the vocabulary: the tiny tokenizer has a token per byte."""
+        flat = made(lambda model: model.lm_head.weight.mul_(1e-3))
+        (figure,) = measure_bits_per_byte(request(texts("some text", "你好"), flat), silent)
+        assert figure.bits_per_byte == pytest.approx(math.log2(261), rel=1e-3)
         assert figure.byte_count == len("some text") + len("你好".encode())
         assert figure.token_count == figure.byte_count
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda model: model.lm_head.weight.zero_(), "every token the same probability"),
+            (lambda model: model.model.norm.weight.zero_(), "every token the same probability"),
+        ],
+        ids=["no head", "nothing comes out of the layers"],
+    )
+    def test_a_model_that_reads_nothing_is_a_failure(self, made, texts, change, words):
+        """What predicts the same whatever stands before has no score, however finite its likelihood is."""
+        with pytest.raises(MeasurementFailed, match=words):
+            measure_bits_per_byte(request(texts("some text", "more of it"), made(change)), silent)
 
     def test_several_checkpoints_score_the_same_bytes(self, texts, tiny_checkpoints):
         """Figures of one request are pairs: the same windows, the same bytes."""

@@ -88,7 +88,11 @@ class TestMeasureTasks:
     def test_gives_an_evaluation_for_each_model_in_order(self, worker, checkpoint, surroundings):
         """With the engine, the digest of what was loaded, and the edition's own words for the task."""
         other = replace(checkpoint, digest="b" * 64)
-        worker("result['models'][request['models'][1]['name']]['gsm8k'] = {**task, 'score': 20.0}; write()")
+        worker(
+            "other = {**subset, 'metrics': {'accuracy': 20.0}}\n"
+            "name = request['models'][1]['name']\n"
+            "result['models'][name]['gsm8k'] = {**task, 'score': 20.0, 'subsets': [other]}; write()"
+        )
         first, second = measure_tasks(request_for(checkpoint, other), surroundings)
         assert (first.checkpoint_digest, second.checkpoint_digest) == (checkpoint.digest, other.digest)
         assert (first.engine, first.engine_version, first.suite, first.item_limit) == (
@@ -103,7 +107,7 @@ class TestMeasureTasks:
     def test_a_bbh_subset_counts_by_its_score(self, worker, checkpoint, surroundings):
         """The metric of the task is the mean, the metric of its parts is not."""
         worker(
-            "subset['metrics'] = {'score': 60.0}; task['metric'] = 'naive_average'\n"
+            "subset['metrics'] = {'score': 60.0}; task['metric'] = 'naive_average'; task['score'] = 60.0\n"
             "result['models'] = {m['name']: {'bbh': task} for m in request['models']}; write()"
         )
         (evaluation,) = measure_tasks(request_for(checkpoint, tasks={"bbh": BBH}), surroundings)
@@ -121,7 +125,8 @@ class TestMeasureTasks:
         measure_tasks(request_for(checkpoint), surroundings)
         path = surroundings.work_dir / "request.json"
         asked, read = WorkerRequest.read(path), read_request(path)
-        assert set(WorkerRequest.model_fields) == set(read.__slots__)
+        assert set(WorkerRequest.model_fields) == set(read.__slots__) - {"keep_tokens", "itemised"}
+        assert (read.engine, read.early_stop, read.weak_sandbox) == ("fast", True, False)
         assert (read.tasks, read.limit, read.seed) == (asked.tasks, 5, 7)
         assert read.models[0].context() == 256
         assert read.prompts["gsm8k"] == "{question}"

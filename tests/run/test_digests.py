@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -37,6 +38,29 @@ class TestDigestMemory:
         memory = DigestMemory(workspace)
         before = memory.checkpoint(folder)
         (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
+        assert memory.checkpoint(folder) == Checkpoint.of(folder) != before
+
+    def test_a_swap_in_place_is_seen_although_size_and_times_are_restored(self, workspace, folder):
+        """Same path, same size, same inode, same modification time to the nanosecond: other bytes, another digest."""
+        memory, weights = DigestMemory(workspace), folder / "model.safetensors"
+        before, status = memory.checkpoint(folder), weights.stat()
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        with weights.open("r+b") as stream:
+            stream.write(content)
+        os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))
+        after = weights.stat()
+        assert (after.st_size, after.st_mtime_ns, after.st_ino) == (status.st_size, status.st_mtime_ns, status.st_ino)
+        assert memory.checkpoint(folder) == Checkpoint.of(folder) != before
+
+    def test_a_file_put_in_its_place_is_seen(self, workspace, folder, tmp_path):
+        """A renamed copy with the old times is another file."""
+        memory, weights = DigestMemory(workspace), folder / "model.safetensors"
+        before, status = memory.checkpoint(folder), weights.stat()
+        other = tmp_path / "other"
+        other.write_bytes(weights.read_bytes()[:-1] + b"x")
+        os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+        other.replace(weights)
         assert memory.checkpoint(folder) == Checkpoint.of(folder) != before
 
     def test_a_tree_and_a_checkpoint_are_remembered_apart(self, workspace, folder):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from harness.errors import UsageError
 from harness.submission import bundle as bundles
 from harness.submission import layout
 from harness.submission.bundle import contents, is_filed, write
+from harness.submission.looks import look_after
 from harness.submission.schema import Submission
 
 
@@ -40,7 +42,19 @@ class TestContents:
         """Every required file is there, every name is one of the layout."""
         files = contents(bundle)
         assert set(bundle.edition.required_files) <= set(files)
-        assert all(layout.is_bundle_file(name) for name in files)
+        assert all(layout.belongs(name) for name in files)
+
+    def test_a_score_names_the_file_of_its_items(self, bundle):
+        """And no other score does."""
+        manifest = Submission.model_validate_json(contents(bundle)[layout.SUBMISSION])
+        named = [
+            score.items_file
+            for model in manifest.models
+            for result in model.checkpoints
+            for score in result.measurements.evaluation.tasks
+            if score.items_file is not None
+        ]
+        assert named == ["items/llama-final-gsm8k.jsonl.gz"] == list(bundle.items)
 
 
 class TestWrite:
@@ -136,6 +150,21 @@ class TestIsFiled:
             (tmp_path / "elsewhere").write_bytes(content)
             path.symlink_to(tmp_path / "elsewhere")
         assert not is_filed(bundle, folder)
+
+    def test_later_looks_do_not_make_another_entry(self, bundle, folder):
+        """What was looked at after the filing is the next entry's; a look before it that is other now is a change."""
+        first = look_after([], model="llama", task="gsm8k", checkpoint_digest="1" * 64)
+        later = look_after([first], model="llama", task="bbh", checkpoint_digest="1" * 64)
+        other = look_after([], model="phi", task="gsm8k", checkpoint_digest="1" * 64)
+
+        def with_looks(*looks):
+            return replace(bundle, ledger=bundle.ledger.model_copy(update={"looks": looks}))
+
+        write(with_looks(first), folder)
+        assert is_filed(with_looks(first), folder)
+        assert is_filed(with_looks(first, later), folder)
+        assert not is_filed(with_looks(other, later), folder)
+        assert not is_filed(with_looks(), folder)
 
 
 class TestDocuments:

@@ -74,7 +74,7 @@ class TestLayout:
     def test_every_safe_model_has_its_file(self, name):
         """The file of a model is part of a bundle, whatever its safe name."""
         assert layout.is_bundle_file(layout.model_file(name))
-        assert layout.is_bundle_file(layout.items_file(name, "final", "gsm8k"))
+        assert layout.belongs(layout.items_file(name, "final", "gsm8k"))
 
     @pytest.mark.parametrize("name", ["../x", "a/b", ""])
     def test_no_model_file_leaves_the_bundle(self, name):

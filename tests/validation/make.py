@@ -18,12 +18,12 @@ from harness.submission import bundle as bundles
 from harness.submission import layout
 from harness.submission.describe import describe_checkpoint
 from harness.submission.file_record import FileRecord
+from harness.submission.items import pack
 from harness.submission.mean import mean_scores
 from harness.submission.measurements import (
     BitsPerByte,
     Evaluation,
-    ItemScore,
-    ItemScores,
+    ItemRecord,
     Measurements,
     Performance,
     PluginMetric,
@@ -236,7 +236,7 @@ def true_bundle(root: Path) -> bundles.Bundle:
         models=models,
         mean=mean_scores(models),
     )
-    return bundles.Bundle(
+    bundle = bundles.Bundle(
         submission=submission,
         recipe=recipe,
         ledger=LedgerRecord(
@@ -248,7 +248,31 @@ def true_bundle(root: Path) -> bundles.Bundle:
         ),
         lock=lock(submission, recipe),
         edition=edition,
-        items=(ItemScores(model="llama", role="final", task="gsm8k", items=(ItemScore(id="0", score=1.0),)),),
+    )
+    return bundles.with_items(bundle, lambda found, task: items_of(bundle, found, task))
+
+
+def items_of(bundle: bundles.Bundle, checkpoint_digest: str, task: str) -> bytes | None:
+    """Items that make the score of gsm8k on llama's final checkpoint; of nothing else there are any."""
+    final = bundle.submission.models[0].result("final")
+    if (checkpoint_digest, task) != (final.checkpoint.checkpoint_digest, "gsm8k"):
+        return None
+    score = next(score for score in final.measurements.evaluation.tasks if score.task == task)
+    right = round(score.score / score.scale * score.item_count)
+    return pack([item(number, correct=number < right) for number in range(score.item_count)])
+
+
+def item(number: int, *, correct: bool, prediction: str = "So the answer is 42.") -> ItemRecord:
+    return ItemRecord(
+        subset="gsm8k",
+        index=number,
+        prediction=prediction,
+        extracted="42",
+        reference="42" if correct else "41",
+        correct=correct,
+        prompt_tokens=600,
+        generated_tokens=7,
+        ended_by="eos",
     )
 
 
@@ -310,7 +334,7 @@ class Made:
         """Recompute what the manifest says about the other files."""
         manifest = self.read(layout.SUBMISSION)
         names = sorted(p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file())
-        files = {name: (self.path / name).read_bytes() for name in names if layout.is_bundle_file(name)}
+        files = {name: (self.path / name).read_bytes() for name in names if layout.belongs(name)}
         del files[layout.SUBMISSION]
         manifest["files"] = [record.model_dump(mode="json") for record in bundles.file_records(files)]
         (self.path / layout.SUBMISSION).write_text(json.dumps(manifest))

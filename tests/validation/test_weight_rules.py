@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from harness.checkpoint import blocks
+from harness.checkpoint.blocks import read_fully
+from harness.checkpoint.checkpoint import list_files
 from harness.checkpoint.header import LENGTH_BYTES, read_header
 from harness.errors import CheckpointCorrupt
 from harness.pico import catalogue as pico
 from harness.rules.finding import Severity
 from harness.validation.catalogue import rules
+from harness.validation.checks import weights
 from harness.validation.run import validate
 from tests.validation.violations import final
 from tests.validation.violations_weights import (
@@ -95,6 +100,41 @@ class TestCorrupt:
         found = next(one for one in validate(made.path, weights=made.weights).findings if one.rule == "weights.corrupt")
         data_start = start - 32 * 8 * 2
         assert found.place.byte_offset == moved + (start - data_start) - 16
+
+
+class TestReading:
+    def test_a_bundles_weights_are_read_once(self, made, monkeypatch):
+        """Digest, NaN, saturation and zeros come from one read of every byte, and none is left out."""
+        write_llama(final(made))
+        reads = Counter()
+
+        def counted(descriptor, array, offset, path):
+            reads[path] += array.nbytes
+            read_fully(descriptor, array, offset, path)
+
+        monkeypatch.setattr(blocks, "read_fully", counted)
+        listed = []
+        monkeypatch.setattr(weights, "list_files", lambda path: listed.append(path) or list_files(path))
+        validate(made.path, weights=made.weights, checks=weights.CHECKS)
+        assert {path: reads[path] for path in final(made).iterdir()} == {
+            path: path.stat().st_size for path in final(made).iterdir()
+        }
+        assert final(made) not in listed
+
+    def test_weights_without_a_record_are_not_digested(self, made, monkeypatch):
+        """Nobody claims a digest of a Hugging Face folder, so none is worked out; its values are looked at."""
+        rewrite(final(made), lambda tensors: tensors.update({DOWN: np.full((128, 256), np.nan, np.float16)}))
+        for name in ("list_files", "scan_and_list"):
+            monkeypatch.setattr(weights, name, lambda path: pytest.fail(f"{path} is digested"))
+        found = [one.rule for one in validate(final(made), checks=weights.CHECKS).findings]
+        assert "weights.nonfinite" in found
+
+    def test_a_broken_layout_keeps_its_digests(self, made):
+        """Where the values are out of reach, the files that are not the measured ones are named all the same."""
+        file = final(made) / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:-3])
+        found = {one.rule for one in validate(made.path, weights=made.weights, checks=weights.CHECKS).findings}
+        assert {"weights.digest", "weights.corrupt"} <= found
 
 
 class TestSeverity:

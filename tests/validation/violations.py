@@ -6,6 +6,7 @@ that rule. ``also`` names other rules that must speak up for the same fault; no 
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,16 +14,19 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from harness.rules.finding import Place
+from harness.submission.items import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from harness.submission.measurements import ItemRecord
     from tests.validation.make import Made
 
 RECORD = "submission.json"
 FINAL = "models.0.checkpoints.2"
 SCORES = f"{FINAL}.measurements.evaluation.tasks"
 OTHER = "0" * 64
+ITEMS = "items/llama-final-gsm8k.jsonl.gz"
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,17 @@ def keep_llama(document) -> None:
     document["track"] = "demo"
 
 
+def items(made: Made, edit: Callable[[list[ItemRecord]], object]) -> None:
+    """Other items of gsm8k on llama's final checkpoint."""
+    records = list(unpack((made.path / ITEMS).read_bytes()))
+    edit(records)
+    made.put(ITEMS, pack(records))
+
+
+def change_an_answer(records: list[ItemRecord]) -> None:
+    records[-1] = records[-1].model_copy(update={"correct": True})
+
+
 VIOLATIONS: dict[str, tuple[Violation, ...]] = {
     "bundle.required_files": (
         Violation(lambda made: remove(made, "lock.json"), (place("lock.json"),)),
@@ -143,8 +158,8 @@ VIOLATIONS: dict[str, tuple[Violation, ...]] = {
     ),
     "bundle.too_large": (
         Violation(
-            lambda made: made.put("items/huge.json", b"[" + b" " * (4 << 20) + b"]"),
-            (place("items/huge.json"),),
+            lambda made: made.put("models/huge.json", b"[" + b" " * (4 << 20) + b"]"),
+            (place("models/huge.json"),),
             frozenset({"bundle.schema"}),
         ),
         Violation(
@@ -167,7 +182,7 @@ VIOLATIONS: dict[str, tuple[Violation, ...]] = {
         Violation(lambda made: (made.path / "README.md").write_text("better\n"), (place("README.md"),)),
         Violation(lambda made: (made.path / "report.html").write_text("new"), (place("report.html"),)),
         Violation(
-            lambda made: (made.path / "items" / "llama-final-gsm8k.json").unlink(), (place(RECORD, "files.2.name"),)
+            lambda made: (made.path / ITEMS).unlink(), (place(RECORD, "files.2.name"),), frozenset({"scores.items"})
         ),
     ),
     "bundle.model_files": (
@@ -226,7 +241,7 @@ VIOLATIONS: dict[str, tuple[Violation, ...]] = {
         Violation(
             drop(RECORD, "models.0.checkpoints", 2),
             (place(RECORD, "models.0.checkpoints"),),
-            frozenset({"scores.mean"}),
+            frozenset({"scores.items", "scores.mean"}),
         ),
     ),
     "precision.dtype": (
@@ -267,7 +282,7 @@ VIOLATIONS: dict[str, tuple[Violation, ...]] = {
     "measurement.missing": (
         sets(RECORD, f"{FINAL}.measurements.performance", None, "scores.mean"),
         sets(RECORD, f"{FINAL}.measurements.bits_per_byte", None, "scores.mean"),
-        sets(RECORD, f"{FINAL}.measurements.evaluation", None, "scores.mean", "scores.tasks_complete"),
+        sets(RECORD, f"{FINAL}.measurements.evaluation", None, "scores.items", "scores.mean", "scores.tasks_complete"),
     ),
     "measurement.same_weights": (
         sets(RECORD, f"{FINAL}.measurements.performance.checkpoint_digest", OTHER),
@@ -322,6 +337,20 @@ VIOLATIONS: dict[str, tuple[Violation, ...]] = {
             [{"name": "snarks", "score": 200.0, "item_count": 3}],
             at=f"{SCORES}.1.subsets.0.score",
         ),
+    ),
+    "scores.items": (
+        Violation(lambda made: items(made, lambda records: records.pop()), (place(ITEMS),)),
+        Violation(
+            lambda made: items(made, lambda records: records.append(records.pop() and records[0])), (place(ITEMS),)
+        ),
+        Violation(lambda made: items(made, change_an_answer), (place(ITEMS, "correct"),)),
+        puts(ITEMS, b"no gzip", place(ITEMS)),
+        puts(ITEMS, gzip.compress(b"{}\n"), place(ITEMS)),
+        puts(ITEMS, gzip.compress(b"\n" * (64 << 20 | 1)), place(ITEMS)),
+        puts(ITEMS, gzip.compress(b"{}\n" * 20_001), place(ITEMS)),
+        puts("items/llama-final-bbh.jsonl.gz", b"", place("items/llama-final-bbh.jsonl.gz")),
+        Violation(lambda made: remove(made, ITEMS), (place(RECORD, f"{SCORES}.2.items_file"),)),
+        sets(RECORD, f"{SCORES}.1.items_file", ITEMS),
     ),
     "scores.scale": (
         sets(RECORD, f"{SCORES}.5.scale", 100.0),

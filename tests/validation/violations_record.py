@@ -174,8 +174,8 @@ RECORD_VIOLATIONS: dict[str, tuple[Violation, ...]] = {
             sign_and_change, (Place(file="README.md", byte_offset=0), Place(file="submission.json", byte_offset=-1))
         ),
         Violation(
-            lambda made: (signed(made), (made.path / "items" / "late.json").write_text("{}")),
-            (place("items/late.json"),),
+            lambda made: (signed(made), (made.path / "models" / "late.json").write_text("{}")),
+            (place("models/late.json"),),
             frozenset({"bundle.files_digest", "bundle.schema"}),
         ),
     ),

@@ -47,7 +47,7 @@ def required_files(entry: Entry, edition: Edition) -> Iterator[Finding]:
 def unexpected_file(entry: Entry, _: Edition) -> Iterator[Finding]:
     """Nothing stands in the folder that is no part of a bundle."""
     for name in entry.listing.files:
-        if not layout.is_bundle_file(name):
+        if not layout.belongs(name):
             yield finding(
                 "bundle.unexpected_file",
                 Place(file=name),
@@ -117,7 +117,7 @@ def files_digest(entry: Entry, _: Edition) -> Iterator[Finding]:
     # The manifest cannot name what is made from it: itself, and the signature (provenance.signature).
     named = {record.name for record in entry.submission.files} | {layout.SUBMISSION, SIGNATURE}
     for name in entry.listing.files:
-        if name not in named and layout.is_bundle_file(name):
+        if name not in named and layout.belongs(name):
             yield finding(
                 "bundle.files_digest",
                 Place(file=name),

@@ -44,7 +44,7 @@ def nested(entry: Entry, _: Edition) -> Iterator[Finding]:
     if any(one.rule == "archive.nested" for one in entry.said):
         return  # the archive's own listing names each of them
     for name in entry.listing.files:
-        if is_archive_name(name):
+        if is_archive_name(name) and not layout.is_items_file(name):
             message = "an archive within the entry is not opened"
             yield finding("archive.nested", Place(file=name), message, found=name, allowed="files, packed once")
 

@@ -14,6 +14,7 @@ from harness.submission import layout, results_csv
 from harness.submission.mean import mean_scores
 from harness.validation.catalogue import finding
 from harness.validation.check import Check
+from harness.validation.checks.items import items
 from harness.validation.checks.measured import finals, measured
 from harness.validation.foreign.columns import columns
 from harness.validation.foreign.doubts import tasks
@@ -213,4 +214,5 @@ CHECKS = (
     Check(rule="scores.scale", function=scale),
     Check(rule="scores.mean", function=mean),
     Check(rule="scores.results_csv", function=results_file),
+    Check(rule="scores.items", function=items),
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from harness.rules.finding import Finding, Place
+from harness.submission.layout import is_items_file
 from harness.validation.catalogue import finding
 
 if TYPE_CHECKING:
@@ -135,9 +136,14 @@ def _member_faults(member: Member, archive: str) -> Iterator[Finding]:
     elif not member.is_readable:
         message = "the member is compressed in a way that is not read"
         yield finding("archive.unreadable", place, message, found="another compression", allowed="stored or deflated")
-    if member.kind == "file" and is_archive_name(member.name):
+    if member.kind == "file" and is_archive_name(member.name) and not _is_items_file(member.name):
         message = "an archive within the archive is not opened"
         yield finding("archive.nested", place, message, found=member.name, allowed="files, packed once")
+
+
+def _is_items_file(name: str) -> bool:
+    """Whether it is a file of items of a bundle, in whatever folder the archive has the bundle."""
+    return is_items_file("/".join(name.split("/")[-2:]))
 
 
 def _collisions(members: Sequence[Member], archive: str) -> Iterator[tuple[Member, Finding]]:
