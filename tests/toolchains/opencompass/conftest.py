@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import harness
 from harness.judge.scores import WorkerModel, WorkerRequest
 from harness.pico.tasks import prompts, write
 from harness.testing.tiny import write_tiny_checkpoint
@@ -66,6 +67,8 @@ class Asking:
             "seed": 0,
             "threads": 1,
             "processes": 1,
+            "sandbox": str(Path(harness.__file__).parent / "sandbox"),
+            "weak_sandbox": True,
             "work_dir": str(self.folder),
             "result": str(self.result),
             "data_dir": str(data),

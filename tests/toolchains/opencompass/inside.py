@@ -1,4 +1,4 @@
-"""Run inside the OpenCompass environment by the tests beside it: ``inside.py oracle|bleu ARGUMENT``."""
+"""Run inside the OpenCompass environment by the tests beside it: ``inside.py oracle|bleu|early REQUEST``."""
 
 from __future__ import annotations
 
@@ -56,12 +56,14 @@ def oracle(request):
     """Score a model that knows the answers, and one that never does, through the real pipeline."""
     from opencompass.models.base import BaseModel
     from opencompass.models.base_api import APITemplateParser
-    from worker.__main__ import _subsets
+    from worker.__main__ import _name_sandbox, _subsets
+    from worker.engine.answer import Row
     from worker.scoring import score_task
 
     class Oracle(BaseModel):
         def __init__(self, wrong):
             self.wrong, self.answers, self.on_batch, self.prompts = wrong, [], None, []
+            self.rows = []
             self.template_parser = APITemplateParser(
                 {
                     "round": [
@@ -71,8 +73,13 @@ def oracle(request):
                 }
             )
 
+        def begin(self, subset, on_batch):  # noqa: ARG002 - as the worker calls it
+            self.on_batch, self.rows = on_batch, []
+
         def generate(self, inputs, max_out_len):  # noqa: ARG002 - as OpenCompass calls it
             self.prompts += [str(text) for text in inputs]
+            row = Row(prompt_tokens=1, generated_tokens=1, ended_by="eos", prompt_ids=(1,), answer_ids=(1,))
+            self.rows += [row] * len(inputs)
             answers, self.answers = self.answers[: len(inputs)], self.answers[len(inputs) :]
             self.on_batch(len(inputs))
             return ["I cannot say" if self.wrong else answer for answer in answers]
@@ -80,13 +87,14 @@ def oracle(request):
         def get_token_len(self, prompt):
             return len(prompt)
 
+    _name_sandbox(request)
     answers, channel, scores, prompts = Answers(request.data_dir), Channel(), {}, []
     for task in request.tasks:
         subsets = _subsets(task, request)
         for model, wrong in zip(request.models, (False, True), strict=True):
             loaded = Oracle(wrong)
             loaded.answers = [answer for subset in subsets for answer in answers.of(subset)]
-            scores.setdefault(model.name, {})[task] = score_task(model, loaded, subsets, request.work_dir, channel)
+            scores.setdefault(model.name, {})[task] = score_task(model, loaded, subsets, request, channel)
             prompts += loaded.prompts[:1]
     request.result.write_text(json.dumps({"scores": scores, "prompts": prompts}), encoding="utf-8")
 
@@ -111,10 +119,45 @@ def bleu(result):
     Path(result).write_text(json.dumps({"pairs": pairs, "corpus": corpus, "brevity": edge}), encoding="utf-8")
 
 
+def early(result):
+    """How often each rule decided a random text, and how often the real extractor then changed its mind."""
+    from opencompass.datasets import bbh_mcq_postprocess, gsm8k_postprocess, humaneval_postprocess_v2
+    from opencompass.utils.text_postprocessors import first_capital_postprocess, match_answer_pattern
+    from worker.engine.early import COMMONSENSE_PATTERN, RULES
+
+    extractors = {
+        "match_answer_pattern": lambda text: match_answer_pattern(text, COMMONSENSE_PATTERN),
+        "first_capital_postprocess": first_capital_postprocess,
+        "humaneval_postprocess_v2": humaneval_postprocess_v2,
+        "bbh_mcq_postprocess": bbh_mcq_postprocess,
+        "gsm8k_postprocess": gsm8k_postprocess,
+    }
+    pieces = [
+        *"SoABCZ(). \n`7-.ia",
+        "so the answer is",
+        "answer is ",
+        "answer i",
+        "```",
+        "```py\n",
+        "Question:",
+        "tion:",
+    ]
+    generator, decided, changed = random.Random(0), dict.fromkeys(RULES, 0), dict.fromkeys(RULES, 0)
+    for _ in range(20_000):
+        start, rest = ("".join(generator.choices(pieces, k=generator.randint(0, 12))) for _ in range(2))
+        for name, rule in RULES.items():
+            if rule(start):
+                decided[name] += 1
+                changed[name] += extractors[name](start) != extractors[name](start + rest)
+    Path(result).write_text(json.dumps({"decided": decided, "changed": changed}), encoding="utf-8")
+
+
 if __name__ == "__main__":
     read = read_request(Path(sys.argv[2]))
     prepare(read)
     if sys.argv[1] == "oracle":
         oracle(read)
+    elif sys.argv[1] == "early":
+        early(read.result)
     else:
         bleu(read.result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import shutil
@@ -9,12 +10,45 @@ from pathlib import Path
 
 import pytest
 
+from harness.checkpoint.structure import MODELING_NAME, Structure
+from harness.pico import catalogue
+from harness.structured import files, modeling_structured
+from harness.toolchains.opencompass.worker.subset import TASK_METRICS
 from harness.toolchains.opencompass.worker.task_data import FILES
 
 pytestmark = pytest.mark.toolchain
 
 INSIDE = str(Path(__file__).parent / "inside.py")
 PERFECT = {"commonsense_qa": 100, "chid": 100, "humaneval": 100, "bbh": 100, "gsm8k": 100, "truthful_qa": 1}
+
+
+BLOCK = {
+    "norm": "rms",
+    "norm_epsilon": "rms_norm_eps",
+    "attention_norm": "input_layernorm",
+    "mlp_norm": "post_attention_layernorm",
+    "query": "self_attn.q_proj",
+    "key": "self_attn.k_proj",
+    "value": "self_attn.v_proj",
+    "output": "self_attn.o_proj",
+    "gate": "mlp.gate_proj",
+    "up": "mlp.up_proj",
+    "down": "mlp.down_proj",
+    "activation": "hidden_act",
+    "final_norm": "norm",
+}
+
+
+def write_structured(stock, folder):
+    """The tiny Llama with a structure of its own beside its weights."""
+    shutil.copytree(stock, folder)
+    config = json.loads((folder / "config.json").read_text())
+    layers = [{"intermediate": 96, "kv_group": 2, "head": 2}] * 2
+    record = {"format": 1, "model_type": "llama", "block": BLOCK, "biases": [], "fused": {}, "layers": layers}
+    structure = Structure.model_validate(record)
+    (folder / "config.json").write_bytes(files.config_bytes(files.config_fields(config, structure)))
+    files.write_beside(folder, structure)
+    return folder
 
 
 class TestOracle:
@@ -55,6 +89,16 @@ class TestBleu:
         for ours, theirs in [*answer["pairs"], answer["corpus"]]:
             assert ours == pytest.approx(theirs / 100, abs=1e-9)
         assert answer["brevity"] == pytest.approx(math.exp(1 - 6 / 4))
+
+
+class TestEarlyRules:
+    def test_no_continuation_changes_what_the_real_extractors_give(self, asking, demo_data):
+        """Wherever a rule says that the answer is decided; and each rule does say so now and then."""
+        code, _ = asking.run(asking.request([asking.model(demo_data)], demo_data), INSIDE, "early")
+        assert code == 0, asking.log.read_text()[-3000:]
+        answer = asking.answer()
+        assert set(answer["changed"].values()) == {0}
+        assert min(answer["decided"].values()) > 100
 
 
 class TestWorker:
@@ -115,3 +159,42 @@ class TestWorker:
         (silent / "generation_config.json").write_text(json.dumps(settings))
         code, events = asking.run(asking.request([asking.model(silent)], demo_data, tasks=("gsm8k",)))
         assert (code, events[-1]["message"]) == (3, "model, task gsm8k: every prediction is empty")
+
+
+class TestFastEngine:
+    def items(self, folder, subset):
+        with gzip.open(folder / subset["items_path"], "rt", encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+
+    def test_predicts_what_the_stock_class_predicts(self, asking, demo_data, environment, tmp_path):
+        """Item by item on all six tasks; every item's correctness averages to the score."""
+        model, records = catalogue.path("pico-llama"), {}
+        for engine in ("stock", "fast"):
+            folder = tmp_path / engine
+            folder.mkdir()
+            one = type(asking)(environment, folder)
+            request = one.request([one.model(model, max_out_len=16)], demo_data, engine=engine, early_stop=False)
+            code, _ = one.run(request)
+            assert code == 0, one.log.read_text()[-3000:]
+            records[engine] = one.answer()["models"]["model"]
+        for task, stock in records["stock"].items():
+            assert records["fast"][task]["score"] == stock["score"]
+            for ours, theirs in zip(records["fast"][task]["subsets"], stock["subsets"], strict=True):
+                mine = self.items(tmp_path / "fast", ours)
+                assert mine == self.items(tmp_path / "stock", theirs)
+                counted = [item["correct"] for item in mine if item["correct"] is not None]
+                # TruthfulQA's evaluator rounds to four digits.
+                reported = theirs["metrics"][TASK_METRICS[task]] / stock["scale"]
+                assert sum(counted) / len(counted) == pytest.approx(reported, abs=1e-4)
+
+    def test_takes_a_structured_checkpoint_by_our_own_file(self, asking, demo_data, tiny, tmp_path):
+        """The modeling file in the checkpoint's folder is never run; the journal makes a second run recall all."""
+        folder = write_structured(tiny, tmp_path / "structured")
+        (folder / MODELING_NAME).write_text("raise SystemExit('run')")
+        model = asking.model(folder, modeling=str(Path(modeling_structured.__file__)))
+        request = asking.request([model], demo_data, tasks=("gsm8k",), journal_dir=str(tmp_path / "journal"))
+        code, _ = asking.run(request)
+        assert code == 0, asking.log.read_text()[-3000:]
+        record = asking.answer()["models"]["model"]["gsm8k"]["subsets"][0]
+        assert [item["index"] for item in self.items(asking.folder, record)] == [0, 1, 2]
+        assert len(list((tmp_path / "journal").iterdir())) == 1

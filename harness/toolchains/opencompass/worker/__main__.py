@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .absent import leave_out
 from .channel import FAILED, Channel, Failure, Reported
 from .preparation import prepare
 from .request import Request, read_request
@@ -59,13 +60,23 @@ def _run(request: Request, channel: Channel) -> None:
             count_rows(request.data_dir, FILES[task], request.limit)
     prepare(request)
     channel.progress("loading OpenCompass", 0, 1)
+    if request.engine == "fast":
+        leave_out()
     _import_everything()
+    _name_sandbox(request)
     tasks = {task: _subsets(task, request) for task in request.tasks}
     channel.progress("loading OpenCompass", 1, 1)
     loaded = time.monotonic()
     models = _score(request, tasks, channel)
     durations = {"import": loaded - started, "score": time.monotonic() - loaded}
     _write(request.result, {"versions": _versions(), "durations_s": durations, "models": models})
+
+
+def _name_sandbox(request: Request) -> None:
+    from .human_eval_apart import use_sandbox
+
+    if request.sandbox is not None:
+        use_sandbox(request.sandbox, weak=request.weak_sandbox)
 
 
 def _subsets(task: str, request: Request) -> list[Subset]:

@@ -14,9 +14,9 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from .channel import FAILED, Failure, Reported
+from .fast import load
 from .preparation import seed_everything
 from .scoring import score_task
-from .shims import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,8 +79,8 @@ def _wait(processes: Sequence[BaseProcess]) -> None:
 
 def _score_model(model: Model, request: Request, tasks: Tasks, channel: Channel) -> dict[str, Any]:
     seed_everything(request.seed, request.threads)
-    loaded = load(model)
-    return {task: score_task(model, loaded, subsets, request.work_dir, channel) for task, subsets in tasks.items()}
+    loaded = load(model, request)
+    return {task: score_task(model, loaded, subsets, request, channel) for task, subsets in tasks.items()}
 
 
 def _scores_file(request: Request, model: Model) -> Path:

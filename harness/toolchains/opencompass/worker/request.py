@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,8 @@ class Model:
     batch_size: int
     dtype: str
     """Of the computation, e.g. ``float32``, whatever is stored."""
+    modeling: str | None = None
+    """Path of the harness's own modeling file for a structured checkpoint; None: transformers' stock classes."""
 
     def context(self) -> int:
         """Longest prompt in tokens: as asked, else the checkpoint's ``max_position_embeddings``."""
@@ -54,11 +56,25 @@ class Request:
     """How many models are scored at a time."""
     work_dir: Path
     result: Path
+    engine: Literal["fast", "stock"] = "stock"
+    """``stock``: OpenCompass's own model class; ``fast``: the same answers sooner."""
+    early_stop: bool = False
+    """Let the fast engine end an answer where what follows cannot change what is extracted from it."""
+    journal_dir: Path | None = None
+    """Where the fast engine keeps finished batches for a run after a kill."""
+    sandbox: str | None = None
+    """Folder of the program that runs HumanEval's completions."""
+    weak_sandbox: bool = False
+    """Run completions also where the kernel offers less than the whole sandbox."""
+    keep_tokens: bool = False
+    """Add the numbers of the tokens to the records of items, to look for the place where two engines part."""
+    itemised: bool = False
+    """Leave a record of every item; a host that names an engine knows them."""
 
 
 def read_request(path: Path) -> Request:
     """Parse the request file; raises ``KeyError`` or ``TypeError`` on one that the host did not write."""
-    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return Request(
         models=tuple(Model(**model) for model in raw["models"]),
         suite=raw["suite"],
@@ -71,4 +87,11 @@ def read_request(path: Path) -> Request:
         processes=raw["processes"],
         work_dir=Path(raw["work_dir"]),
         result=Path(raw["result"]),
+        engine=raw.get("engine", "stock"),
+        early_stop=raw.get("early_stop", False),
+        journal_dir=Path(raw["journal_dir"]) if raw.get("journal_dir") else None,
+        sandbox=raw.get("sandbox"),
+        weak_sandbox=raw.get("weak_sandbox", False),
+        keep_tokens=raw.get("keep_tokens", False),
+        itemised="engine" in raw,
     )
