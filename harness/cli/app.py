@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from harness.cli import (
+    compare,
     deploy,
     devices,
     doctor,
@@ -20,6 +21,7 @@ from harness.cli import (
     pico,
     plan,
     plugins,
+    rank,
     rules,
     schemas,
     show,
@@ -47,6 +49,8 @@ evaluate.register(app)
 show.register(app)
 plan.register(app)
 validate.register(app)
+rank.register(app)
+compare.register(app)
 deploy.register(app)
 measure.register(app)
 devices.register(app)

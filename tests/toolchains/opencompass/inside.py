@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 import sys
@@ -23,11 +24,15 @@ class Answers:
         return [getattr(self, subset.task)(row) for row in rows]
 
     def rows(self, subset):
-        from worker.task_data import FILES, bbh_file
+        from worker.task_data import FILES, HEADED, bbh_file, subset_files
 
         if subset.task == "bbh":
             file = self.data_dir / bbh_file(subset.name.removeprefix("bbh-"))
             return json.loads(file.read_text(encoding="utf-8"))["examples"]
+        if subset.task in {"mmlu", "ceval"}:
+            table = self.data_dir / subset_files(subset.task, subset.settings["name"])[-1]
+            with table.open(encoding="utf-8", newline="") as stream:
+                return list(csv.reader(stream))[subset.task == HEADED :]
         text = (self.data_dir / FILES[subset.task][-1]).read_text(encoding="utf-8")
         return [json.loads(line) for line in text.splitlines()]
 
@@ -36,6 +41,12 @@ class Answers:
 
     def chid(self, row):
         return f"选{'ABCDEFG'[row['answer']]}。"
+
+    def mmlu(self, row):
+        return f"{row[5]}. of course"
+
+    def ceval(self, row):
+        return f"选{row[6]}。"
 
     def humaneval(self, row):
         return f"```python\n{row['prompt']}{row['canonical_solution']}\n```"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -51,6 +53,29 @@ def write_structured(stock, folder):
     return folder
 
 
+def write_hold_outs(environment, folder):
+    """Five examples and one question of every subject that the engine's own configurations name."""
+    configurations = next(environment.folder.glob("lib/python3*/site-packages/opencompass/configs/datasets"))
+    mmlu = (configurations / "mmlu" / "mmlu_gen_4d595a.py").read_text()
+    ceval = (configurations / "ceval" / "ceval_gen_5f30c7.py").read_text()
+    subjects = re.findall(r"^    '(\w+)',$", mmlu, re.MULTILINE), re.findall(r"^    '(\w+)': \[", ceval, re.MULTILINE)
+    for subject in subjects[0]:
+        for split, count in (("dev", 5), ("test", 1)):
+            rows = [["What is it?", "this", "that, or", "more", "none", "B"]] * count
+            write_table(folder / "data" / "mmlu" / split / f"{subject}_{split}.csv", rows)
+    header = ["id", "question", "A", "B", "C", "D", "answer", "explanation"]
+    for subject in subjects[1]:
+        for split, count in (("dev", 5), ("val", 1), ("test", 1)):
+            rows = [header, *([["0", "这是什么", "一", "二", "三", "四", "C", ""]] * count)]
+            write_table(folder / "data" / "ceval" / "formal_ceval" / split / f"{subject}_{split}.csv", rows)
+
+
+def write_table(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+
+
 class TestOracle:
     def ask(self, asking, data, **changes):
         models = [asking.model(data, name, max_seq_len=100_000) for name in ("oracle", "fool")]
@@ -77,6 +102,25 @@ class TestOracle:
         assert [subset["name"] for subset in scores["chid"]["subsets"]] == ["chid-test"]
         assert scores["gsm8k"]["subsets"][0]["version"] == "1d7fe4"
         assert any("Complete the following python code" in prompt for prompt in answer["prompts"])
+
+
+class TestHoldOuts:
+    def test_right_answers_score_all_on_mmlu_and_c_eval(self, asking, environment, tmp_path):
+        """OpenCompass's own configurations of every subject, on tables in the layout that its loaders read."""
+        write_hold_outs(environment, tmp_path / "sets")
+        models = [asking.model(tmp_path, name, max_seq_len=100_000) for name in ("oracle", "fool")]
+        request = asking.request(
+            models, tmp_path / "sets", suite="official", tasks=("mmlu", "ceval"), limit=1, prompts={}
+        )
+        code, _ = asking.run(request, INSIDE, "oracle")
+        assert code == 0, asking.log.read_text()[-3000:]
+        scores = asking.answer()["scores"]
+        assert {task: record["score"] for task, record in scores["oracle"].items()} == {"mmlu": 100, "ceval": 100}
+        assert scores["fool"]["mmlu"]["score"] == 0
+        assert {task: record["metric"] for task, record in scores["fool"].items()} == dict.fromkeys(
+            ("mmlu", "ceval"), "naive_average"
+        )
+        assert [len(scores["oracle"][task]["subsets"]) for task in ("mmlu", "ceval")] == [57, 52]
 
 
 class TestBleu:

@@ -120,6 +120,18 @@ def _equal(details: Any, predictions: Sequence[Mapping[str, Any]], subset: Subse
     ]
 
 
+def _marked(details: Any, predictions: Sequence[Mapping[str, Any]], subset: Subset) -> list[Judged]:  # noqa: ARG001 - as its like
+    """``AccwithDetailsEvaluator`` says of each item what it compared and whether it was the same."""
+    return [
+        Judged(
+            extracted=str(_first(detail["pred"])),
+            reference=_first(detail["refr"]),
+            correct=bool(_first(detail["is_correct"])),
+        )
+        for detail in _indexed(details)
+    ]
+
+
 def _passed(details: Any, predictions: Sequence[Mapping[str, Any]], subset: Subset) -> list[Judged]:  # noqa: ARG001 - as its like
     """HumanEval: the completion as it was run, and its problem."""
     return [
@@ -155,4 +167,6 @@ _JUDGES: Mapping[str, Callable[[Any, Sequence[Mapping[str, Any]], Subset], list[
     "bbh": _compared,
     "gsm8k": _compared,
     "truthful_qa": _likened,
+    "mmlu": _marked,
+    "ceval": _equal,
 }

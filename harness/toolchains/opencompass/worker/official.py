@@ -6,6 +6,7 @@ files named here are the competition's, and the hash in each name is recomputed 
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from opencompass.utils import get_prompt_hash
 from .channel import Failure
 from .human_eval_subset import PackagedSubsetEvaluator
 from .subset import Subset
-from .task_data import FILES, bbh_file, count_rows
+from .task_data import count_rows, subset_files
 
 if TYPE_CHECKING:
     from mmengine.config import ConfigDict
@@ -30,6 +31,8 @@ CONFIGURATIONS = {
     "bbh": ("bbh/bbh_gen_5b92b0", "bbh_datasets"),
     "gsm8k": ("gsm8k/gsm8k_gen_1d7fe4", "gsm8k_datasets"),
     "truthful_qa": ("truthfulqa/truthfulqa_gen_5ddc62", "truthfulqa_datasets"),
+    "mmlu": ("mmlu/mmlu_gen_4d595a", "mmlu_datasets"),
+    "ceval": ("ceval/ceval_gen_5f30c7", "ceval_datasets"),
 }
 """Task -> file below OpenCompass's ``configs/datasets`` and the list in it."""
 
@@ -48,15 +51,20 @@ def _load(file: str, variable: str) -> list[ConfigDict]:
     """The dataset configurations in ``file``; fails unless their prompt hash is the one in the file's name."""
     path = Path(opencompass.__file__).parent / "configs" / "datasets" / f"{file}.py"
     settings = list(Config.fromfile(str(path))[variable])
-    found = get_prompt_hash(settings)[:6]
+    found = _prompt_hash(settings)
     if not file.endswith(found):
         raise Failure(f"{path}: prompt hash {found} is not the one in the file's name")
     return settings
 
 
+def _prompt_hash(settings: ConfigDict | list[ConfigDict]) -> str:
+    """Of a copy: OpenCompass moves the numbers of the few-shot examples while it reads the configuration."""
+    return str(get_prompt_hash(copy.deepcopy(settings))[:6])
+
+
 def _subset(task: str, configuration: str, settings: ConfigDict, request: Request) -> Subset:
-    version = get_prompt_hash(settings)[:6]
-    files = (bbh_file(settings["name"]),) if task == "bbh" else FILES[task]
+    version = _prompt_hash(settings)
+    files = subset_files(task, settings.get("name", ""))
     if request.limit is not None:
         settings["reader_cfg"]["test_range"] = f"[0:{request.limit}]"
     if task == "humaneval":

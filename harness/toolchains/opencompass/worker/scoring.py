@@ -17,7 +17,7 @@ from .channel import Failure
 from .clock import Clock
 from .data_once import data_read_once
 from .items import check_mean, judge_items, write_items
-from .subset import TASK_METRICS, TASK_SCALES
+from .subset import AVERAGED, TASK_METRICS, TASK_SCALES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def score_task(model: Model, loaded: Any, subsets: Sequence[Subset], request: Re
     return {
         "subsets": records,
         "score": sum(record["metrics"][TASK_METRICS[task]] for record in records) / len(records),
-        "metric": "naive_average" if task == "bbh" else TASK_METRICS[task],
+        "metric": "naive_average" if task in AVERAGED else TASK_METRICS[task],
         "scale": TASK_SCALES.get(task, 100),
         "item_count": sum(record["item_count"] for record in records),
     }

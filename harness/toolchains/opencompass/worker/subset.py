@@ -12,8 +12,13 @@ TASK_METRICS = {
     "bbh": "score",
     "gsm8k": "accuracy",
     "truthful_qa": "bleu_acc",
+    "mmlu": "accuracy",
+    "ceval": "accuracy",
 }
 """Task -> the metric of one of its subsets that counts."""
+
+AVERAGED = ("bbh", "mmlu", "ceval")
+"""Tasks of many subsets, whose score is the plain mean of their subsets' scores."""
 
 TASK_SCALES = {"truthful_qa": 1}
 """Task -> the score of a perfect model, where it is not 100."""

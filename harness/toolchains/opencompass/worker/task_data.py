@@ -7,19 +7,22 @@
     bbh             data/BBH/data/<subset>.json                          one JSON object with `examples`
     gsm8k           data/gsm8k/{train,test}.jsonl                        test is scored, both must exist
     truthful_qa     truthful_qa/generation/validation.jsonl
+    mmlu            data/mmlu/{dev,test}/<subset>_{dev,test}.csv         six columns and no header
+    ceval           data/ceval/formal_ceval/{dev,test,val}/<subset>_….csv    a header; val is scored, all must exist
 
 OpenCompass would download a missing file; here a missing file ends the evaluation with the path that was expected.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from typing import TYPE_CHECKING
 
 from .channel import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 FILES = {
@@ -29,9 +32,23 @@ FILES = {
     "gsm8k": ("data/gsm8k/train.jsonl", "data/gsm8k/test.jsonl"),
     "truthful_qa": ("truthful_qa/generation/validation.jsonl",),
 }
-"""Per task its files, the scored one last; ``bbh`` has one file a subset."""
+"""Per task its files, the scored one last; for tasks of many subsets see ``subset_files``."""
+
+MANY = {
+    "bbh": ("data/BBH/data/{}.json",),
+    "mmlu": ("data/mmlu/dev/{}_dev.csv", "data/mmlu/test/{}_test.csv"),
+    "ceval": tuple(f"data/ceval/formal_ceval/{split}/{{}}_{split}.csv" for split in ("dev", "test", "val")),
+}
+"""Per task the files of a subset, the scored one last."""
+HEADED = "ceval"
+"""Part of the paths of those tables whose first row names the columns."""
 
 BBH_FOLDER = "data/BBH/data"
+
+
+def subset_files(task: str, subset: str) -> tuple[str, ...]:
+    """The files of one subset of ``task`` below the data folder, the scored one last."""
+    return tuple(name.format(subset) for name in MANY[task]) if task in MANY else FILES[task]
 
 
 def bbh_file(subset: str) -> str:
@@ -60,12 +77,23 @@ def _rows(path: Path) -> int:
     if not path.is_file():
         raise Failure(f"task data missing: expected {path}")
     try:
-        rows = _bbh_rows(path) if path.parent.name == "data" else _line_rows(path)
-    except (ValueError, KeyError, TypeError) as error:
+        rows = _counter(path)(path)
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise Failure(f"task data unreadable: {path}: {error}") from error
     if rows == 0:
         raise Failure(f"task data empty: {path}")
     return rows
+
+
+def _counter(path: Path) -> Callable[[Path], int]:
+    if path.suffix == ".csv":
+        return _table_rows
+    return _bbh_rows if path.parent.name == "data" else _line_rows
+
+
+def _table_rows(path: Path) -> int:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return sum(1 for _ in csv.reader(stream)) - (HEADED in path.parts)
 
 
 def _bbh_rows(path: Path) -> int:
