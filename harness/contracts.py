@@ -49,6 +49,21 @@ class StepRequest(Generic[OptionsT, StepT]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InitialiseRequest(Generic[OptionsT, StepT]):
+    """Write the untrained model that an entry from scratch starts from: a function of the recipe and the seed alone."""
+
+    tokenizer: Path
+    """Folder with the files of the tokenizer that the model will have; they belong into the checkpoint."""
+    options: OptionsT
+    step: StepT
+    workdir: Path
+    """The one folder that may be written to."""
+    device: str
+    seed: int
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompressRequest(StepRequest[OptionsT, StepT]):
     """Write a smaller model."""
 
@@ -70,10 +85,11 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastRequest(Generic[OptionsT, StepT]):
-    """Predict a compress step's shapes from a configuration alone."""
+    """Predict the shapes that an initialise or compress step makes from a configuration alone."""
 
     config: Mapping[str, Any]
-    """The ``config.json`` of the student before the step."""
+    """The ``config.json`` of the student before the step; for an initialise step what the tokenizer says, its length as
+    ``vocab_size``, or nothing where there is none yet."""
     options: OptionsT
     step: StepT
     parameter_budget: int
@@ -81,7 +97,7 @@ class ForecastRequest(Generic[OptionsT, StepT]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a compress step will make."""
+    """What an initialise or compress step will make."""
 
     config: Mapping[str, Any]
     """The ``config.json`` of the student after the step."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         EvaluateRequest,
         Forecast,
         ForecastRequest,
+        InitialiseRequest,
         Metric,
         Package,
         StepResult,
@@ -48,7 +49,12 @@ def options_model() -> type[Options] | None:
 
 @hookspec(firstresult=True)
 def forecast(request: ForecastRequest[Any, Any]) -> Forecast | None:
-    """Predict the shapes that a compress step will make, from configurations alone. Silent: not predicted."""
+    """Predict the shapes that an initialise or compress step will make, from configurations. Silent: not predicted."""
+
+
+@hookspec(firstresult=True)
+def initialise(request: InitialiseRequest[Any, Any]) -> StepResult | None:
+    """Write the untrained model that an entry from scratch starts from. Silent: as ``compress``."""
 
 
 @hookspec(firstresult=True)

@@ -10,8 +10,9 @@ from typing import ClassVar, Literal
 
 from harness.document import Document
 
-TrainingStage = Literal["compress", "train"]
-"""The stages that a recipe orders; evaluate, deploy and validate follow by themselves."""
+TrainingStage = Literal["initialise", "compress", "train"]
+"""The stages that a recipe orders; evaluate, deploy and validate follow by themselves. Where a track starts from no
+base model, the first step of a recipe is an ``initialise`` step, and only that one."""
 
 
 class Step(Document):

@@ -36,14 +36,18 @@ MAX_LAYERS: Final = 4096
 class Block(Document):
     """How one layer of an architecture is built; modules are named as its checkpoints name them."""
 
-    norm: Literal["rms", "layer"]
+    norm: Literal["rms", "layer", "sphere"]
+    """``sphere``: a part reads the hidden state as it is; its output goes on the unit sphere, and the hidden state
+    moves towards it, dimension by dimension, and back onto the sphere (nGPT)."""
     norm_epsilon: str
     """Field of ``config.json`` that has it."""
     parallel: bool = False
     """Attention and MLP read the same norm and are added together (Phi)."""
     attention_norm: str
+    """What the attention reads through; on the sphere, the module with the shares by which the hidden state moves
+    towards the attention's output."""
     mlp_norm: str | None = None
-    """None where the block is parallel."""
+    """The MLP's; None where the block is parallel."""
     query: str
     key: str
     value: str
@@ -51,16 +55,28 @@ class Block(Document):
     query_norm: str | None = None
     """Norm over each query head's dimensions, before the rotation; None where there is none."""
     key_norm: str | None = None
+    query_key_scale: str | None = None
+    """On the sphere, where query and key heads are unit vectors after the rotation: what each dimension of a KV group's
+    heads is multiplied with. None elsewhere."""
     gate: str | None = None
     """None where the MLP has no gate."""
     up: str
     down: str
     activation: str
     """Field of ``config.json`` that names it."""
-    final_norm: str
-    """Below ``model``."""
+    final_norm: str | None = None
+    """Below ``model``; None on the sphere, where the hidden state is a unit vector already."""
     head_bias: bool = False
     """Whether ``lm_head`` has a bias."""
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> Self:
+        on_sphere = self.norm == "sphere"
+        if on_sphere is not (self.final_norm is None) or on_sphere is not (self.query_key_scale is not None):
+            raise ValueError("final_norm must be null and query_key_scale a name on the sphere, and only there")
+        if on_sphere and (self.parallel or self.query_norm is not None or self.key_norm is not None):
+            raise ValueError("a block on the sphere is sequential and has no query_norm or key_norm")
+        return self
 
 
 class LayerStructure(Document):

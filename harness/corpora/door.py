@@ -26,9 +26,10 @@ from harness.errors import DataNotAllowed
 from harness.rules.edition import DataRule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from harness.corpora.evaluation_sets import EvaluationSets
+    from harness.corpora.reading import Sieve
     from harness.corpora.rows import Sample
 
 Split = Literal["train", "validation"]
@@ -80,6 +81,7 @@ class DataDoor:
         self.settings = settings
         self._closed = closed
         self._evaluation = evaluation
+        self._sieves: dict[str, tuple[Callable[[], Sieve], str]] = {}
         self._readings: list[Reading] = []
         self._recorded: list[LedgerEntry] = []
 
@@ -105,9 +107,25 @@ class DataDoor:
             embedded_allowed=self.settings.embedded_allowed,
             seed=self.settings.seed,
         )
-        reading = Reading(name=name, rule=rule, source=source, split=split, lookup=self._lookup)
+        make_sieve = self._sieves[name][0] if name in self._sieves else None
+        sieve = None if make_sieve is None else make_sieve()
+        reading = Reading(name=name, rule=rule, source=source, split=split, lookup=self._lookup, sieve=sieve)
         self._readings.append(reading)
         return reading
+
+    def sift(self, name: str, make_sieve: Callable[[], Sieve], *, key: str) -> None:
+        """Let what is opened as ``name`` from here on through a sieve, a new one for each opening.
+
+        Args:
+            name: Short name of a data set.
+            make_sieve: Makes a function from a sample to what is left of it, None for nothing.
+            key: Digest of everything that decides what it lets pass.
+        """
+        self._sieves[name] = (make_sieve, key)
+
+    def sieve_key(self, name: str) -> str | None:
+        """The key of the sieve that ``name`` goes through; None where it goes through none."""
+        return self._sieves[name][1] if name in self._sieves else None
 
     def count_tokens(self, name: str, count: int, *, split: Split = "train") -> None:
         """Enter ``count`` tokens under the latest opening of ``name``."""

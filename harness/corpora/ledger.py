@@ -39,7 +39,7 @@ class LedgerEntry(Document):
     """Numbers of the first and the last row that samples were taken from, counted from 0 in reading order."""
     sample_count: int
     skipped_count: int = 0
-    """Samples without text among these rows: they were read and left out."""
+    """Samples among these rows that have no text, or that a filter held back: they were read and left out."""
     token_count: int
     """Tokens that training or calibration took from these rows."""
     text_digest: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from harness.checkpoint.checkpoint import CheckpointFile, files_digest
@@ -19,12 +20,33 @@ if TYPE_CHECKING:
     from harness.corpora.sources import Source
     from harness.rules.edition import DataRule
 
+Sieve = Callable[[Sample], Sample | None]
+"""From a sample to what is left of it; None for nothing."""
+
 
 class Reading:
     """Iterate for the samples of the split; ``account`` for each one that is really taken."""
 
-    def __init__(self, *, name: str, rule: DataRule, source: Source, split: str, lookup: Lookup | None = None) -> None:
-        """A pass over ``source``; what is taken is held against the items of ``lookup``, where there is one."""
+    def __init__(  # noqa: PLR0913 - what the door knows of a pass, all by name
+        self,
+        *,
+        name: str,
+        rule: DataRule,
+        source: Source,
+        split: str,
+        lookup: Lookup | None = None,
+        sieve: Sieve | None = None,
+    ) -> None:
+        """A pass over ``source``.
+
+        Args:
+            name: Of the data set in the edition.
+            rule: The edition's for it.
+            source: Where its rows come from.
+            split: Which of them.
+            lookup: What is taken is held against the items of it, where there is one.
+            sieve: What it lets pass of each sample is the sample; what it holds back is skipped.
+        """
         self.name = name
         self.split = split
         self.token_count = 0
@@ -35,6 +57,7 @@ class Reading:
         self._rows: tuple[int, int] | None = None
         self._skipped_ahead: deque[int] = deque()
         self._skipped_count = 0
+        self._sieve = sieve
         self._scanner = Scanner(lookup) if lookup is not None else None
 
     def __iter__(self) -> Iterator[Sample]:
@@ -44,7 +67,12 @@ class Reading:
             if not has_split and is_held_out(parsed.key) != (self.split == "validation"):
                 continue
             self._skipped_ahead.extend([row.number] * parsed.skipped_count)
-            yield from parsed.samples
+            for sample in parsed.samples:
+                sifted = sample if self._sieve is None else self._sieve(sample)
+                if sifted is None:
+                    self._skipped_ahead.append(sample.row)
+                else:
+                    yield sifted
 
     def account(self, sample: Sample, *, token_count: int = 0) -> None:
         """Enter ``sample``, of which ``token_count`` tokens were used; call it in reading order."""

@@ -152,7 +152,7 @@ def _open(path: Path, record: WindowsRecord) -> Windows:
 
 def _key(door: DataDoor, mixture: Mixture, tokenizer: PreTrainedTokenizerBase, sizes: list[int | str]) -> str:
     revisions = door.settings.revisions()
-    data: list[JsonValue] = [[name, weight, revisions[name]] for name, weight in mixture]
+    data: list[JsonValue] = [[name, weight, revisions[name], door.sieve_key(name)] for name, weight in mixture]
     backend = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else type(tokenizer).__name__
     special: list[JsonValue] = [str(tokenizer.bos_token), str(tokenizer.eos_token), json.dumps(tokenizer.chat_template)]
     return digest_of([data, backend, special, *sizes])

@@ -25,13 +25,22 @@ from torch.nn import functional
 
 from harness.document import digest_of
 from harness.errors import MeasurementFailed
-from harness.methods.batches import IGNORE_INDEX, Batch, batch_order, derived_seed, label_count, read_batch
+from harness.methods.batches import (
+    IGNORE_INDEX,
+    Batch,
+    batch_order,
+    batch_span,
+    derived_seed,
+    label_count,
+    read_batch,
+)
 from harness.methods.history import History, StepRecord
-from harness.methods.schedule import warmup_cosine, warmup_stable_decay
+from harness.methods.schedule import warmup_cosine, warmup_stable_decay, warmup_stable_half_life
 from harness.methods.training_state import gather, read_state, restore, write_state
 from harness.progress import silent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
@@ -61,11 +70,17 @@ class TrainingSettings:
     """At its highest."""
     micro_batch_windows: int | None = None
     """Windows that go through the model at once; None for all of a process's part."""
-    schedule: Literal["cosine", "stable-decay"] = "cosine"
+    schedule: Literal["cosine", "stable-decay", "half-life"] = "cosine"
     warmup_count: int = 0
     """Optimizer steps of rising rate."""
     decay_fraction: float = 0.2
-    """Share of the optimizer steps in which a ``stable-decay`` rate falls."""
+    """Share of the optimizer steps in which a ``stable-decay`` or ``half-life`` rate falls."""
+    half_life_count: float | None = None
+    """Optimizer steps in which a falling ``half-life`` rate halves; None for a fifth of those in which it falls."""
+    batch_doublings: tuple[int, ...] = ()
+    """Tokens, ascending, after each of which a step takes twice as many windows; the rate stays."""
+    rate_factors: tuple[tuple[str, float], ...] = ()
+    """Beginnings of parameters' names and what the rate is multiplied by for these; the first that fits counts."""
     floor_fraction: float = 0.0
     """The last rate, as a share of the highest."""
     weight_decay: float = 0.0
@@ -99,6 +114,7 @@ def train(  # noqa: PLR0913 - the request of a library function, all but the fir
     seed: int = 0,
     progress: Progress = silent,
     loss: Loss = causal_lm_loss,
+    after_step: Callable[[nn.Module], None] | None = None,
 ) -> History:
     """Train the parameters of ``model`` that require gradients, in place, going on from what stands in ``state``.
 
@@ -111,6 +127,8 @@ def train(  # noqa: PLR0913 - the request of a library function, all but the fir
         seed: Of the batch order and of dropout.
         progress: Told every optimizer step.
         loss: What is minimised.
+        after_step: Called with ``model`` after every optimizer step, before a state is written: to put weights back on
+            the surface that they belong to.
 
     Raises:
         MeasurementFailed: the loss or its gradient is not finite; the message names the optimizer step.
@@ -118,14 +136,17 @@ def train(  # noqa: PLR0913 - the request of a library function, all but the fir
         ValueError: nothing to train, half-precision master weights, or a state of another training.
     """
     _check(model, windows, settings)
-    run = _Run(model, windows, settings, device=device, seed=seed, loss=loss)
+    run = _Run(model, windows, settings, device=device, seed=seed, loss=loss, after_step=after_step)
     with torch.random.fork_rng(devices=[run.accelerator.device] if run.accelerator.device.type == "cuda" else []):
         history = run.through(state, progress)
     model.eval()
-    return History(
-        steps=tuple(history),
-        token_count=len(history) * settings.batch_windows * windows.token_ids.shape[1],
-    )
+    return History(steps=tuple(history), token_count=tokens_before(settings, windows, len(history)))
+
+
+def tokens_before(settings: TrainingSettings, windows: Windows, step: int) -> int:
+    """Tokens that go through the model in the first ``step`` optimizer steps."""
+    span = batch_span(step, batch_windows=settings.batch_windows, doublings=_doublings(settings, windows))
+    return span.start * int(windows.token_ids.shape[1])
 
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:
@@ -138,12 +159,21 @@ def learning_rate(settings: TrainingSettings, step: int) -> float:
             warmup_count=settings.warmup_count,
             floor_fraction=settings.floor_fraction,
         )
+    decay_count = round(settings.decay_fraction * settings.optimizer_steps)
+    if settings.schedule == "half-life":
+        return warmup_stable_half_life(
+            step,
+            peak=settings.learning_rate,
+            warmup_count=settings.warmup_count,
+            decay_start=settings.optimizer_steps - decay_count,
+            half_life_count=settings.half_life_count or max(1.0, decay_count / 5),
+        )
     return warmup_stable_decay(
         step,
         peak=settings.learning_rate,
         step_count=settings.optimizer_steps,
         warmup_count=settings.warmup_count,
-        decay_count=round(settings.decay_fraction * settings.optimizer_steps),
+        decay_count=decay_count,
         floor_fraction=settings.floor_fraction,
     )
 
@@ -152,15 +182,24 @@ class _Run:
     """Everything that lives as long as the training."""
 
     def __init__(  # noqa: PLR0913
-        self, model: nn.Module, windows: Windows, settings: TrainingSettings, *, device: str, seed: int, loss: Loss
+        self,
+        model: nn.Module,
+        windows: Windows,
+        settings: TrainingSettings,
+        *,
+        device: str,
+        seed: int,
+        loss: Loss,
+        after_step: Callable[[nn.Module], None] | None,
     ) -> None:
         if device.startswith("cuda:"):
             torch.cuda.set_device(device)
         # Precision is the loop's own (autocast below): Accelerate's is one for the whole process, for good.
         self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
         self.windows, self.settings, self.seed, self.loss = windows, settings, seed, loss
+        self.bare, self.after_step = model, after_step
         self.key = _key(model, windows, settings, seed=seed, process_count=self.accelerator.num_processes)
-        optimizer = torch.optim.AdamW(_groups(model, settings.weight_decay), betas=settings.betas, fused=True)
+        optimizer = torch.optim.AdamW(_groups(model, settings), betas=settings.betas, fused=True)
         self.model, wrapped = self.accelerator.prepare(model, optimizer)
         self.optimizer: torch.optim.Optimizer = wrapped.optimizer
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -185,20 +224,26 @@ class _Run:
         accelerator, rate = self.accelerator, learning_rate(self.settings, step)
         torch.manual_seed(derived_seed("dropout", self.seed, step, accelerator.process_index))
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate_factor"]
         loss = self._gradients(step)
         norm = accelerator.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
         values = torch.stack([accelerator.reduce(loss, "sum").double(), _whole(norm).double()])
         record = StepRecord(**dict(zip(("loss", "gradient_norm"), values.tolist(), strict=True)), learning_rate=rate)
         _check_finite(record, step)
         self.optimizer.step()
+        if self.after_step is not None:
+            self.after_step(self.bare)
         self.optimizer.zero_grad(set_to_none=True)
         return record
 
     def _gradients(self, step: int) -> torch.Tensor:
         """Gradients of the batch's mean loss; returns this process's part of that mean."""
         indices = batch_order(
-            step, window_count=len(self.windows), batch_windows=self.settings.batch_windows, seed=self.seed
+            step,
+            window_count=len(self.windows),
+            batch_windows=self.settings.batch_windows,
+            seed=self.seed,
+            doublings=_doublings(self.settings, self.windows),
         )
         labels = max(1, label_count(self.windows, indices))
         pieces = self._pieces(indices)
@@ -206,7 +251,7 @@ class _Run:
         for number, piece in enumerate(pieces):
             last = number == len(pieces) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                share = self._forward(piece) * (label_count(self.windows, piece) / labels)
+                share = self._forward(piece, step) * (label_count(self.windows, piece) / labels)
                 # Processes' gradients are averaged, and shares are to be added.
                 self.accelerator.backward(share * self.accelerator.num_processes)
             total += share.detach()
@@ -217,9 +262,9 @@ class _Run:
         size = self.settings.micro_batch_windows or len(mine)
         return [mine[start : start + size] for start in range(0, len(mine), size)]
 
-    def _forward(self, indices: NDArray[np.int64]) -> torch.Tensor:
+    def _forward(self, indices: NDArray[np.int64], step: int) -> torch.Tensor:
         device = self.accelerator.device
-        batch = read_batch(self.windows, indices, device)
+        batch = read_batch(self.windows, indices, device, step=step)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.settings.compute == "bfloat16"):
             return self.loss(self.model, batch)
 
@@ -262,19 +307,31 @@ def _check_finite(record: StepRecord, step: int) -> None:
         )
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+def _groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
+    """Trained parameters by what they share: the factor of their rate, and whether they decay."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            factor = next((factor for start, factor in settings.rate_factors if name.startswith(start)), 1.0)
+            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((factor, decay), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "rate_factor": factor}
+        for (factor, decay), parameters in groups.items()
     ]
-    return [group for group in groups if group["params"]]
+
+
+def _doublings(settings: TrainingSettings, windows: Windows) -> tuple[int, ...]:
+    """The thresholds in windows."""
+    return tuple(-(-tokens // int(windows.token_ids.shape[1])) for tokens in settings.batch_doublings)
 
 
 def _key(model: nn.Module, windows: Windows, settings: TrainingSettings, *, seed: int, process_count: int) -> str:
     """Of everything that decides the course; how often states are written does not."""
     how = {name: value for name, value in asdict(settings).items() if not name.startswith("checkpoint_every")}
     how["betas"], how["gradient_clip"] = list(settings.betas), str(settings.gradient_clip)
+    how["batch_doublings"] = list(settings.batch_doublings)
+    how["rate_factors"] = [list(each) for each in settings.rate_factors]
     shapes: list[JsonValue] = [[name, *p.shape] for name, p in model.named_parameters() if p.requires_grad]
     return digest_of([how, windows.key, seed, process_count, shapes])
 

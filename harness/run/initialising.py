@@ -100,9 +100,7 @@ def check_start(track: TrackRule, recipe: Recipe, options: OptionsDescription) -
     stages = [step.stage for step in options.steps]
     if not track.from_pretrained and stages[:1] != [INITIALISE]:
         found = stages[0] if stages else "no step"
-        raise RecipeError(
-            f"{recipe.name}: the track has no base model: the first step must be initialise, found {found}"
-        )
+        raise RecipeError(f"{recipe.name}: the track has no base model, so step 1 must be initialise; found {found}")
     later = [number for number, stage in enumerate(stages, 1) if stage == INITIALISE and number > 1]
     wrong = later or ([1] if track.from_pretrained and INITIALISE in stages else [])
     if wrong:

@@ -7,6 +7,7 @@
 
     sequential   x + attention(norm x) = y,  y + mlp(norm y)
     parallel     x + attention(norm x) + mlp(norm x)                 the same norm
+    sphere       unit(x + a (unit(attention x) - x)) = y,  unit(y + b (unit(mlp y) - y))          nGPT, all of x unit
     linear       W x + b,  or factorised  A (B x) + b;  fused: rows of several linears in one, split after
 
 This file is complete in itself and the same for all such checkpoints; it needs torch and transformers, nothing else:
@@ -115,25 +116,43 @@ class Block:
     up: str
     down: str
     activation: str
-    final_norm: str
+    final_norm: str | None = None
     parallel: bool = False
     mlp_norm: str | None = None
     query_norm: str | None = None
     key_norm: str | None = None
+    query_key_scale: str | None = None
     gate: str | None = None
     head_bias: bool = False
 
     def __post_init__(self) -> None:
-        if self.norm not in {"rms", "layer"}:
-            refuse("block.norm", "'rms' or 'layer'", self.norm)
+        if self.norm not in {"rms", "layer", "sphere"}:
+            refuse("block.norm", "'rms', 'layer' or 'sphere'", self.norm)
         if self.parallel is not (self.mlp_norm is None):
             refuse("block.mlp_norm", "a name, or null in a parallel block", self.mlp_norm)
         if (self.query_norm is None) is not (self.key_norm is None):
             refuse("block.query_norm and key_norm", "both names or both null", (self.query_norm, self.key_norm))
+        self._check_sphere()
         names = [*self.attention_inputs, self.output, *self.mlp_inputs, self.down, self.attention_norm]
-        names += [name for name in (self.mlp_norm, self.query_norm, self.key_norm) if name is not None]
+        optional = (self.mlp_norm, self.query_norm, self.key_norm, self.query_key_scale)
+        names += [name for name in optional if name is not None]
         if len(set(names)) != len(names):
             refuse("block", "a module of its own for every part", names)
+
+    def _check_sphere(self) -> None:
+        found = {"final_norm": self.final_norm, "query_key_scale": self.query_key_scale}
+        if not self.on_sphere:
+            if self.final_norm is None or self.query_key_scale is not None:
+                refuse(f"block of norm {self.norm!r}", "with a final_norm and without query_key_scale", found)
+        elif self.final_norm is not None or self.query_key_scale is None:
+            refuse("block of norm 'sphere'", "without a final_norm and with query_key_scale", found)
+        elif self.parallel or self.query_norm is not None:
+            refuse("block of norm 'sphere'", "sequential, without query_norm and key_norm", self.query_norm)
+
+    @property
+    def on_sphere(self) -> bool:
+        """Whether hidden states, query heads and key heads are unit vectors."""
+        return self.norm == "sphere"
 
     @property
     def attention_inputs(self) -> tuple[str, ...]:
@@ -401,6 +420,41 @@ class StructuredRMSNorm(nn.Module):
         return self.weight * exact.to(hidden.dtype)
 
 
+def unit(vectors: Tensor, epsilon: float) -> Tensor:
+    """``[..., size]`` divided by their lengths, in FP32; lengths below ``epsilon`` count as ``epsilon``."""
+    return functional.normalize(vectors.to(torch.float32), dim=-1, eps=epsilon)
+
+
+class StructuredMove(nn.Module):
+    """Moves unit vectors towards others on the unit sphere: by a share of 0 not at all, by 1 all the way."""
+
+    def __init__(self, size: int, epsilon: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.epsilon = epsilon
+
+    def forward(self, hidden: Tensor, output: Tensor) -> Tensor:
+        """Both ``[..., size]``; ``hidden`` after the move."""
+        exact, share = hidden.to(torch.float32), self.weight.to(torch.float32)
+        moved = exact + share * (unit(output, self.epsilon) - exact)
+        return unit(moved, self.epsilon).to(hidden.dtype)
+
+
+class StructuredScale(nn.Module):
+    """Unit vectors of heads, each dimension times its own factor."""
+
+    def __init__(self, size: int, head_dim: int, epsilon: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.head_dim, self.epsilon = head_dim, epsilon
+
+    def forward(self, states: Tensor) -> Tensor:
+        """``[B, heads, T, d]`` of any lengths; heads of one KV group follow each other and share their factors."""
+        factors = self.weight.to(torch.float32).view(-1, 1, self.head_dim)
+        repeated = factors.repeat_interleave(states.shape[1] // factors.shape[0], dim=0)
+        return (unit(states, self.epsilon) * repeated).to(states.dtype)
+
+
 class Factorised(nn.Module):
     """A linear as the product of two: ``A (B x)``, with its bias in ``A``."""
 
@@ -507,7 +561,8 @@ class StructuredLayer(GradientCheckpointingLayer):
         layer = shapes.layers[index]
         self.head_dim: int = config.head_dim
         self.num_key_value_groups = layer.head
-        self.scaling = self.head_dim**-0.5
+        # Scores of unit vectors have 1/d of the variance that scores of others have.
+        self.scaling = self.head_dim ** (0.5 if self._block.on_sphere else -0.5)
         self.is_causal = True
         self._activation = ACT2FN[getattr(config, self._block.activation)]
         self._attention_dropout = float(getattr(config, "attention_dropout", 0.0) or 0.0)
@@ -515,7 +570,7 @@ class StructuredLayer(GradientCheckpointingLayer):
         self._sources: dict[str, tuple[str, ...]] = {}
         self._rows: dict[str, tuple[int, ...]] = {}
         self._build_linears(shapes, layer)
-        self._build_norms()
+        self._build_norms(layer)
         self._paths = {name: tuple(name.split(".")) for name, _ in self.named_modules() if name}
 
     def _build_linears(self, shapes: Shapes, layer: LayerShape) -> None:
@@ -528,9 +583,12 @@ class StructuredLayer(GradientCheckpointingLayer):
             linear = nn.Linear(inputs, sum(rows), bias=bias)
             place(self, name, linear if rank is None else Factorised(inputs, rank, sum(rows), bias=bias))
 
-    def _build_norms(self) -> None:
+    def _build_norms(self, layer: LayerShape) -> None:
         """Norms of the hidden states, and of each head where the architecture has them."""
         block, hidden_size = self._block, self.config.hidden_size
+        if block.query_key_scale is not None:
+            epsilon, size = getattr(self.config, block.norm_epsilon), layer.kv_group * self.head_dim
+            place(self, block.query_key_scale, StructuredScale(size, self.head_dim, epsilon))
         norms = {block.attention_norm: hidden_size, block.mlp_norm: hidden_size}
         for name, size in (norms | {block.query_norm: self.head_dim, block.key_norm: self.head_dim}).items():
             if name is not None:
@@ -545,6 +603,8 @@ class StructuredLayer(GradientCheckpointingLayer):
         **kwargs: Any,  # noqa: ANN401 - for the attention's implementation
     ) -> tuple[Tensor, Tensor | None]:
         """``[B, T, D]`` to ``[B, T, D]`` and, where the implementation has them, the attention's weights."""
+        if self._block.on_sphere:
+            return self._along_sphere(hidden, rotation, mask, cache, **kwargs)
         normed = self._run(self._block.attention_norm, hidden)
         attended, weights = self._attend(normed, rotation, mask, cache, **kwargs)
         attended = self._drop(attended)
@@ -552,6 +612,20 @@ class StructuredLayer(GradientCheckpointingLayer):
             return attended + self._drop(self._mlp(normed)) + hidden, weights
         hidden = hidden + attended
         return hidden + self._drop(self._mlp(self._run(self._block.mlp_norm, hidden))), weights
+
+    def _along_sphere(
+        self,
+        hidden: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        mask: Any,  # noqa: ANN401 - as in ``forward``
+        cache: Cache | None,
+        **kwargs: Any,  # noqa: ANN401 - as in ``forward``
+    ) -> tuple[Tensor, Tensor | None]:
+        """``forward`` where the hidden states are unit vectors."""
+        assert self._block.mlp_norm is not None  # noqa: S101 - the record was checked
+        attended, weights = self._attend(hidden, rotation, mask, cache, **kwargs)
+        hidden = self._run(self._block.attention_norm, hidden, self._drop(attended))
+        return self._run(self._block.mlp_norm, hidden, self._drop(self._mlp(hidden))), weights
 
     def _attend(
         self,
@@ -569,6 +643,8 @@ class StructuredLayer(GradientCheckpointingLayer):
             query, key = self._run(block.query_norm, query), self._run(block.key_norm, key)
         query, key, value = (part.transpose(1, 2) for part in (query, key, value))  # [B, heads, T, d]
         query, key = rotate(query, *rotation), rotate(key, *rotation)
+        if block.query_key_scale is not None:
+            query, key = self._run(block.query_key_scale, query), self._run(block.query_key_scale, key)
         if cache is not None:
             key, value = cache.update(key, value, self.layer_idx)
         kind = self.config._attn_implementation  # noqa: SLF001 - there is no public name for it
@@ -593,12 +669,12 @@ class StructuredLayer(GradientCheckpointingLayer):
                 found |= zip(names, self._run(name, hidden).split(self._rows[name], dim=-1), strict=True)
         return [found[part] for part in parts]
 
-    def _run(self, name: str, hidden: Tensor) -> Tensor:
+    def _run(self, name: str, *inputs: Tensor) -> Tensor:
         """The output of module ``name``, looked up each time: adapters put others in the place of modules."""
         module: Any = self
         for part in self._paths[name]:
             module = module._modules[part]  # noqa: SLF001 - ``get_submodule`` is slow where layers are small
-        output: Tensor = module(hidden)
+        output: Tensor = module(*inputs)
         return output
 
     def _drop(self, hidden: Tensor) -> Tensor:
@@ -607,8 +683,10 @@ class StructuredLayer(GradientCheckpointingLayer):
 
 
 def make_norm(config: StructuredConfig, block: Block, size: int) -> nn.Module:
-    """A norm of the architecture's kind over ``size`` dimensions."""
+    """What the architecture has in the place of a norm over ``size`` dimensions."""
     epsilon = getattr(config, block.norm_epsilon)
+    if block.on_sphere:
+        return StructuredMove(size, epsilon)
     return StructuredRMSNorm(size, epsilon) if block.norm == "rms" else nn.LayerNorm(size, eps=epsilon)
 
 
@@ -641,7 +719,8 @@ class StructuredModel(StructuredPreTrainedModel):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, padding)
         indices = range(len(self.shapes.layers))
         self.layers = nn.ModuleList(StructuredLayer(config, self.shapes, index) for index in indices)
-        place(self, self.shapes.block.final_norm, make_norm(config, self.shapes.block, config.hidden_size))
+        if self.shapes.block.final_norm is not None:
+            place(self, self.shapes.block.final_norm, make_norm(config, self.shapes.block, config.hidden_size))
         self.rotation = Rotation(config)
         self.post_init()
 
@@ -678,7 +757,8 @@ class StructuredModel(StructuredPreTrainedModel):
             states += [hidden] if with_states else []
             hidden, attention = layer(hidden, rotation, mask, cache, **kwargs)
             weights += [attention] if with_weights else []
-        hidden = self.get_submodule(self.shapes.block.final_norm)(hidden)
+        if self.shapes.block.final_norm is not None:
+            hidden = self.get_submodule(self.shapes.block.final_norm)(hidden)
         return BaseModelOutputWithPast(
             last_hidden_state=hidden,
             hidden_states=(*states, hidden) if with_states else None,

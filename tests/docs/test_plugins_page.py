@@ -34,7 +34,7 @@ class TestHooks:
 
     def test_there_are_hooks(self):
         """The list that the other tests walk is not empty."""
-        assert len(HOOKS) == 7
+        assert len(HOOKS) == 8
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.corpora.windows import Windows
-from harness.methods.batches import IGNORE_INDEX, batch_order, label_count, read_batch
+from harness.methods.batches import IGNORE_INDEX, batch_order, batch_span, label_count, read_batch
 
 
 class TestBatchOrder:
@@ -38,3 +38,17 @@ class TestReadBatch:
         assert batch.labels.tolist() == [[8, 9, 1], [5, IGNORE_INDEX, 7]]
         assert label_count(windows, indices) == 3
         assert label_count(Windows(token_ids=token_ids, loss_mask=None, key="k"), indices) == 4
+
+
+class TestBatchSpan:
+    @given(st.integers(1, 7), st.lists(st.integers(0, 60), max_size=3).map(sorted), st.integers(1, 40))
+    def test_every_window_is_taken_once_in_order(self, size, doublings, steps):
+        """Spans follow each other without gap, and each is as wide as its doublings say."""
+        spans = [batch_span(step, batch_windows=size, doublings=doublings) for step in range(steps)]
+        assert [place for span in spans for place in span] == list(range(spans[-1].stop))
+        for span in spans:
+            assert len(span) == size * 2 ** sum(threshold <= span.start for threshold in doublings)
+
+    def test_without_doublings_all_are_alike(self):
+        """As it always was."""
+        assert batch_span(3, batch_windows=5) == range(15, 20)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.methods.schedule import warmup_cosine, warmup_stable_decay
+from harness.methods.schedule import warmup_cosine, warmup_stable_decay, warmup_stable_half_life
 
 COUNTS = st.tuples(st.integers(0, 20), st.integers(1, 50), st.integers(1, 20))
 
@@ -47,3 +47,26 @@ class TestWarmupStableDecay:
             warmup_stable_decay(step, peak=2.0, step_count=total, warmup_count=warmup, decay_count=decay)
             for step in steps
         } == {2.0}
+
+
+class TestWarmupStableHalfLife:
+    @pytest.mark.parametrize(
+        ("step", "rate"), [(0, 0.25), (3, 1.0), (4, 1.0), (10, 1.0), (15, 0.5), (20, 0.25), (12, 2**-0.4)]
+    )
+    def test_at_the_joints(self, step, rate):
+        """Warm-up ends at the peak, the fall begins from it, and every five steps halve it."""
+        found = warmup_stable_half_life(step, peak=1.0, warmup_count=4, decay_start=10, half_life_count=5)
+        assert found == pytest.approx(rate)
+
+    @given(COUNTS, st.integers(0, 60))
+    def test_halves_wherever_one_looks(self, counts, later):
+        """From any step of the fall, a half-life on, the rate is half."""
+        warmup, level, half_life = counts
+        start = warmup + level
+        rates = [
+            warmup_stable_half_life(
+                start + later + shift, peak=2.0, warmup_count=warmup, decay_start=start, half_life_count=half_life
+            )
+            for shift in (0, half_life)
+        ]
+        assert rates[1] == pytest.approx(rates[0] / 2)

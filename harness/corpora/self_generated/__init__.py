@@ -1,0 +1,1 @@
+"""Training samples that the pruned student writes itself, screened by running them."""
