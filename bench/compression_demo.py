@@ -281,7 +281,7 @@ def _summary(rows: Sequence[Row]) -> list[str]:
 def plot(rows: Sequence[Row], path: Path) -> None:
     """Final bits per byte of every run, by model, with base and control; skipped where matplotlib is not there."""
     try:
-        import matplotlib.pyplot as plt  # type: ignore[import-not-found]  # for who makes the page only
+        import matplotlib.pyplot as plt  # for who makes the page only
     except ModuleNotFoundError:
         print(f"# no plot: matplotlib is not installed, {path.name} is not written")
         return

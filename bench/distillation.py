@@ -32,7 +32,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from harness.corpora.windows import Windows
 from harness.methods.batches import Batch, read_batch
-from harness.methods.distillation import DistillationSettings, Distilled, FeatureModel, LiveTeacher
+from harness.methods.distillation import Distilled, FeatureModel, LiveTeacher
+from harness.methods.divergence import DistillationSettings
 from harness.methods.teacher_cache import CacheSettings, remember
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class Contest:
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return float(value)
+        return float(value.detach())
 
 
 class Watch:

@@ -23,7 +23,8 @@ from pydantic import PositiveInt
 
 from harness.document import Document, digest_of, sync_folder
 from harness.methods.batches import read_batch
-from harness.methods.distillation import CHUNK_LOGITS, FeatureModel, TopK, counted_rows, top_k_of
+from harness.methods.distillation import FeatureModel, counted_rows
+from harness.methods.divergence import CHUNK_LOGITS, TopK, top_k_of
 from harness.progress import silent
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from __future__ import annotations
 import math
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -25,17 +25,9 @@ from torch.nn import functional
 
 from harness.document import digest_of
 from harness.errors import MeasurementFailed
-from harness.methods.batches import (
-    IGNORE_INDEX,
-    Batch,
-    batch_order,
-    batch_span,
-    derived_seed,
-    label_count,
-    read_batch,
-)
+from harness.methods.batches import IGNORE_INDEX, Batch, batch_order, derived_seed, label_count, read_batch
 from harness.methods.history import History, StepRecord
-from harness.methods.schedule import warmup_cosine, warmup_stable_decay, warmup_stable_half_life
+from harness.methods.training_settings import TrainingSettings, doublings, learning_rate, tokens_before
 from harness.methods.training_state import gather, read_state, restore, write_state
 from harness.progress import silent
 
@@ -51,49 +43,14 @@ if TYPE_CHECKING:
     from harness.corpora.windows import Windows
     from harness.progress import Progress
 
+__all__ = ["Loss", "TrainingSettings", "causal_lm_loss", "learning_rate", "train"]
+
 
 class Loss(Protocol):
     """What is minimised."""
 
     def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """A scalar: the mean over the tokens of ``batch`` whose label, one place on, is not IGNORE_INDEX."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingSettings:
-    """How to train; the defaults are those of small recoveries."""
-
-    optimizer_steps: int
-    batch_windows: int
-    """Windows of an optimizer step, over all processes and micro-batches."""
-    learning_rate: float
-    """At its highest."""
-    micro_batch_windows: int | None = None
-    """Windows that go through the model at once; None for all of a process's part."""
-    schedule: Literal["cosine", "stable-decay", "half-life"] = "cosine"
-    warmup_count: int = 0
-    """Optimizer steps of rising rate."""
-    decay_fraction: float = 0.2
-    """Share of the optimizer steps in which a ``stable-decay`` or ``half-life`` rate falls."""
-    half_life_count: float | None = None
-    """Optimizer steps in which a falling ``half-life`` rate halves; None for a fifth of those in which it falls."""
-    batch_doublings: tuple[int, ...] = ()
-    """Tokens, ascending, after each of which a step takes twice as many windows; the rate stays."""
-    rate_factors: tuple[tuple[str, float], ...] = ()
-    """Beginnings of parameters' names and what the rate is multiplied by for these; the first that fits counts."""
-    floor_fraction: float = 0.0
-    """The last rate, as a share of the highest."""
-    weight_decay: float = 0.0
-    """Of matrices; norms and biases never decay."""
-    betas: tuple[float, float] = (0.9, 0.95)
-    gradient_clip: float = 1.0
-    """Largest norm of the gradient; infinity for no clipping."""
-    compute: Literal["float32", "bfloat16"] = "float32"
-    """Of the forward and backward pass; the trained weights are float32 in either case."""
-    checkpoint_every_s: float = 30.0
-    """Seconds between two states."""
-    checkpoint_every_steps: int | None = None
-    """Optimizer steps between two states, besides."""
 
 
 def causal_lm_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -141,41 +98,6 @@ def train(  # noqa: PLR0913 - the request of a library function, all but the fir
         history = run.through(state, progress)
     model.eval()
     return History(steps=tuple(history), token_count=tokens_before(settings, windows, len(history)))
-
-
-def tokens_before(settings: TrainingSettings, windows: Windows, step: int) -> int:
-    """Tokens that go through the model in the first ``step`` optimizer steps."""
-    span = batch_span(step, batch_windows=settings.batch_windows, doublings=_doublings(settings, windows))
-    return span.start * int(windows.token_ids.shape[1])
-
-
-def learning_rate(settings: TrainingSettings, step: int) -> float:
-    """The rate of optimizer step ``step``, counted from 0."""
-    if settings.schedule == "cosine":
-        return warmup_cosine(
-            step,
-            peak=settings.learning_rate,
-            step_count=settings.optimizer_steps,
-            warmup_count=settings.warmup_count,
-            floor_fraction=settings.floor_fraction,
-        )
-    decay_count = round(settings.decay_fraction * settings.optimizer_steps)
-    if settings.schedule == "half-life":
-        return warmup_stable_half_life(
-            step,
-            peak=settings.learning_rate,
-            warmup_count=settings.warmup_count,
-            decay_start=settings.optimizer_steps - decay_count,
-            half_life_count=settings.half_life_count or max(1.0, decay_count / 5),
-        )
-    return warmup_stable_decay(
-        step,
-        peak=settings.learning_rate,
-        step_count=settings.optimizer_steps,
-        warmup_count=settings.warmup_count,
-        decay_count=decay_count,
-        floor_fraction=settings.floor_fraction,
-    )
 
 
 class _Run:
@@ -243,7 +165,7 @@ class _Run:
             window_count=len(self.windows),
             batch_windows=self.settings.batch_windows,
             seed=self.seed,
-            doublings=_doublings(self.settings, self.windows),
+            doublings=doublings(self.settings, self.windows),
         )
         labels = max(1, label_count(self.windows, indices))
         pieces = self._pieces(indices)
@@ -319,11 +241,6 @@ def _groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]
         {"params": parameters, "weight_decay": decay, "rate_factor": factor}
         for (factor, decay), parameters in groups.items()
     ]
-
-
-def _doublings(settings: TrainingSettings, windows: Windows) -> tuple[int, ...]:
-    """The thresholds in windows."""
-    return tuple(-(-tokens // int(windows.token_ids.shape[1])) for tokens in settings.batch_doublings)
 
 
 def _key(model: nn.Module, windows: Windows, settings: TrainingSettings, *, seed: int, process_count: int) -> str:

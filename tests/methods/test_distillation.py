@@ -11,17 +11,8 @@ from torch.nn import functional
 
 from harness.corpora.windows import Windows
 from harness.methods.batches import Batch, read_batch
-from harness.methods.distillation import (
-    DistillationSettings,
-    Distilled,
-    FeatureModel,
-    LiveTeacher,
-    TopK,
-    distillation_loss,
-    token_losses,
-    top_k_bound,
-    top_k_of,
-)
+from harness.methods.distillation import Distilled, FeatureModel, LiveTeacher, distillation_loss
+from harness.methods.divergence import DistillationSettings, TopK, token_losses, top_k_bound, top_k_of
 from harness.methods.teacher_cache import CacheSettings, remember, rounding_bound
 from harness.methods.training import TrainingSettings, train
 from tests.methods.gated import CASES, make_tiny, tokens

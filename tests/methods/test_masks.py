@@ -7,7 +7,8 @@ import torch
 
 from harness.corpora.windows import Windows
 from harness.errors import UsageError
-from harness.methods.distillation import DistillationSettings, Distilled, LiveTeacher, distillation_loss
+from harness.methods.distillation import Distilled, LiveTeacher, distillation_loss
+from harness.methods.divergence import DistillationSettings
 from harness.methods.masks import MASK_PARAMETERS, HardConcreteMasks, MaskedModel, MaskTarget
 from harness.methods.training import TrainingSettings, train
 from tests.methods.gated import make_tiny, tokens

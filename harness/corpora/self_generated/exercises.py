@@ -41,20 +41,19 @@ RULES: Final = "rules:self-generated@1"
 MIN_DOCUMENTS: Final = 2
 """A topic stands in at least so many documents, so that nobody's name is one."""
 _WORD: Final = re.compile(r"[a-z][a-z+#]+")
-_STOP: Final = frozenset(
-    "the and for with that this from are was were will would can could you your our their its they them his her she he "
-    "have has had not but all any more most other into over also than then there here when what which who how why about "
-    "out use used using get make made like just one two new many some such only own same very been being these those "
-    "where while after before because each every between both few through during does did doing under again once".split()
-)
+_STOP_TEXT: Final = """
+the and for with that this from are was were will would can could you your our their its they them his her she he
+have has had not but all any more most other into over also than then there here when what which who how why about
+out use used using get make made like just one two new many some such only own same very been being these those
+where while after before because each every between both few through during does did doing under again once
+"""
+_STOP: Final = frozenset(_STOP_TEXT.split())
 
 
 class Prompts(Document):
     """What the student is asked; the strategy's own words may stand here."""
 
-    exercise: str = (
-        "Write a short programming exercise in Python about {topic}. State what the function gets and gives."
-    )
+    exercise: str = "Write a short Python exercise about {topic}. Say what the function gets and what it gives."
     """With ``{topic}`` in it."""
     solution: str = (
         "Solve the exercise in Python: one function with a docstring, then two assert statements that check it.\n\n"
@@ -130,7 +129,7 @@ def generate_exercises(  # noqa: PLR0913 - the request of a library function, al
     batch: int = 32,
     progress: Progress = silent,
 ) -> Generated:
-    """Exercises about ``topics``, in turns, one each, as far as they pass ``screen``; what stands in ``folder`` is kept.
+    """An exercise about each of ``topics``, as far as they pass ``screen``; what ``folder`` has is not made again.
 
     Args:
         generate: the student.

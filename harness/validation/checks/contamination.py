@@ -18,18 +18,25 @@ if TYPE_CHECKING:
 
 
 def overlap(entry: Entry, edition: Edition) -> Iterator[Finding]:
-    """No step's text holds more of a task's items than the edition's clause; silent where nobody counted."""
+    """No step's text holds more of a task's items than the edition's clause; silent where nobody counted.
+
+    A task is named once, at the step whose text holds most of it.
+    """
     if edition.contamination is None:
         return
     most = edition.contamination.max_item_share
+    worst: dict[str, tuple[str, TaskOverlap]] = {}
     for field, counted in _overlaps(entry):
-        if counted.held_count > most * counted.item_count:
-            place = Place(file=layout.LEDGER, field=f"{field}.held_count")
-            first = counted.examples[0] if counted.examples else None
-            where = f", first {first.item} in sample {first.sample}" if first else ""
-            message = f"the training text holds items of {counted.task}{where}"
-            found = f"{counted.held_count} of {counted.item_count} items"
-            yield finding("contamination.overlap", place, message, found=found, allowed=f"at most {most:.2%}")
+        too_much = counted.held_count > most * counted.item_count
+        if too_much and (counted.task not in worst or counted.held_count > worst[counted.task][1].held_count):
+            worst[counted.task] = (field, counted)
+    for field, counted in worst.values():
+        place = Place(file=layout.LEDGER, field=f"{field}.held_count")
+        first = counted.examples[0] if counted.examples else None
+        where = f", first {first.item} in sample {first.sample}" if first else ""
+        message = f"the training text holds items of {counted.task}{where}"
+        found = f"{counted.held_count} of {counted.item_count} items"
+        yield finding("contamination.overlap", place, message, found=found, allowed=f"at most {most:.2%}")
 
 
 def counts(entry: Entry, _: Edition) -> Iterator[Finding]:

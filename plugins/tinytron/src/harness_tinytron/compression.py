@@ -13,7 +13,8 @@ from harness import StepResult
 from harness.errors import UsageError
 from harness.methods import models
 from harness.methods.batches import IGNORE_INDEX, read_batch
-from harness.methods.distillation import DistillationSettings, Distilled, chunked_loss, distillation_loss
+from harness.methods.distillation import Distilled, chunked_loss, distillation_loss
+from harness.methods.divergence import DistillationSettings
 from harness.methods.gates import fold, plan_of_gates
 from harness.methods.masks import MASK_PARAMETERS, HardConcreteMasks, MaskedModel, MaskTarget
 from harness.methods.rewriting import tie_embeddings

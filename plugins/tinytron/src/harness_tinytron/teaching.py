@@ -12,7 +12,8 @@ from harness.checkpoint.checkpoint import Checkpoint
 from harness.corpora.windows import pack
 from harness.errors import UsageError
 from harness.methods import models
-from harness.methods.distillation import DistillationSettings, LiveTeacher, Targets
+from harness.methods.distillation import LiveTeacher, Targets
+from harness.methods.divergence import DistillationSettings
 from harness.methods.teacher_cache import CacheSettings, remember
 from harness.methods.training import TrainingSettings
 from harness_tinytron.options import TaughtStep, TinytronOptions
