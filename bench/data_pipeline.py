@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import resource
 import sys
 import time
+from collections import Counter as TallyOf
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -33,18 +35,28 @@ from harness.corpora.filters.quality_stand_in import train_stand_in
 from harness.corpora.filters.repetition import Repetition
 from harness.corpora.filters.urls import UrlLines
 from harness.corpora.filters.words import SensitiveWords, default_words
+from harness.corpora.generators.arithmetic import arithmetic
+from harness.corpora.generators.conversations import conversations
+from harness.corpora.generators.idioms import idiom_cloze, mine_idioms
+from harness.corpora.generators.snippets import snippets
 from harness.corpora.local import read_file
 from harness.corpora.rows import Sample
+from harness.corpora.self_generated.exercises import mine_topics
+from harness.corpora.self_generated.screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from harness.corpora.filters.cascade import FilterReport
     from harness.corpora.filters.verdict import Filter
+    from harness.corpora.generators.problem import Problem
 
 TRAINED_ON: Final = 1_000
 """Documents of C4, the first ones, that the stand-in learns from; the others are rated."""
 THRESHOLD_SAMPLE: Final = 500
+MADE: Final = 2_000
+PROGRAMS: Final = 300
+HUMANEVAL: Final = "data/humaneval/human-eval-v2-20210705.jsonl"
 
 
 def main() -> None:
@@ -75,7 +87,9 @@ def main() -> None:
     print("## C4, code-relevant\n")
     tell(run(rated, [*first, CodeRelevant()]), [*first, CodeRelevant()])
     tell_domains(rows)
-    chinese = [UrlLines(), ChineseProse(), SensitiveWords(default_words()), Repetition(), scored]
+    about_code = [str(row["text"]) for row in rows if CodeRelevant()(str(row["text"])).text is not None]
+    tell_made(asked.data, asked.documents, about_code)
+    chinese: list[Filter] = [UrlLines(), ChineseProse(), SensitiveWords(default_words()), Repetition(), scored]
     print("## Chinese web text\n")
     tell(run(samples(chinese_text(asked.data, asked.documents)), chinese), chinese)
     for language in ("en", "zh"):
@@ -83,6 +97,45 @@ def main() -> None:
         tell(run(samples(alpaca(asked.data, language, asked.documents)), [scored]), [scored])
     everything = [*first, Quality(rate=rater, threshold=threshold_of(scores, keep_fraction=0.2))]
     tell_speed(rated, everything, asked.processes)
+
+
+def tell_made(data: Path, documents: int, code_relevant: Sequence[str]) -> None:
+    """What the generators find in real text, and what the screen says of programs that it has not made."""
+    chinese = chinese_text(data, documents)
+    idioms = mine_idioms(chinese)
+    questions = sum(1 for _ in idiom_cloze(chinese, idioms, seed=0))
+    print(f"idioms: {len(idioms)} mined from {len(chinese)} documents, {questions} questions")
+    print(f"topics: {len(mine_topics(code_relevant, count=1_000))} from {len(code_relevant)} code-relevant documents")
+    pairs = [Sample(text=text, prompt=text, data="alpaca", row=0) for text in alpaca(data, "en", documents)]
+    streams: dict[str, Iterator[Problem]] = {
+        "arithmetic": arithmetic(seed=0),
+        "snippets": snippets(seed=0),
+        "conversations": conversations(pairs, seed=0),
+    }
+    for name, stream in streams.items():
+        started = time.process_time()
+        distinct = len({problem.prompt for problem in islice(stream, MADE)})
+        rate = MADE / (time.process_time() - started)
+        print(f"{name}: {distinct:,} of {MADE:,} different, {rate:,.0f} a CPU second")
+    tell_screen(data)
+
+
+def tell_screen(data: Path) -> None:
+    """What the screen says of programs that others made: nothing that a scored task holds may pass it."""
+    tasks = [json.loads(line) for line in (data / "eval" / HUMANEVAL).read_text(encoding="utf-8").splitlines()]
+    solved = [task["prompt"] + task["canonical_solution"] for task in tasks]
+    answers = [text for text in alpaca(data, "en", 60_000) if "def " in text][:PROGRAMS]
+    rows: tuple[tuple[str, list[str], list[str]], ...] = (
+        (f"{len(answers)} answers of Alpaca with a function", answers, solved),
+        (f"{len(solved)} solutions of HumanEval", solved, solved),
+        ("the same, held against nothing", solved, []),
+    )
+    for name, programs, scored in rows:
+        started = time.monotonic()
+        reasons = TallyOf(one.reason or "kept" for one in Screen(scored).judge(programs))
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        print(f"screen, {name}: {told} ({time.monotonic() - started:.1f} s)")
+    print()
 
 
 def samples(texts: Sequence[str]) -> list[Sample]:
@@ -105,7 +158,7 @@ def chinese_text(data: Path, count: int) -> list[str]:
 def run(documents: Sequence[Sample], filters: Sequence[Filter], processes: int = 1) -> tuple[FilterReport, list[int]]:
     """The counts, and the rows that were kept."""
     counts = Counts()
-    remembering = [ExactDuplicates(), NearDuplicates()]
+    remembering: list[Filter] = [ExactDuplicates(), NearDuplicates()]
     kept = [sample.row for sample in Pipeline(filters, remembering, processes=processes).sift(documents, counts)]
     return counts.report(), kept
 
@@ -153,12 +206,15 @@ def tell_speed(documents: Sequence[Sample], filters: Sequence[Filter], processes
     results: list[list[int]] = []
     for count in processes:
         started, before = time.monotonic(), cpu_s()
+        run(documents[:1], filters, count)
+        begun = time.monotonic() - started, cpu_s() - before
+        started, before = time.monotonic(), cpu_s()
         _, kept = run(documents, filters, count)
         wall, cpu = time.monotonic() - started, cpu_s() - before
         results.append(kept)
-        print(
-            f"{count} processes: {len(documents) / wall:6.0f} documents/s  {len(documents) / cpu:6.0f} for a CPU second"
-        )
+        rates = len(documents) / wall, len(documents) / cpu
+        print(f"{count} processes: {rates[0]:6.0f} documents a second  {rates[1]:6.0f} a CPU second;", end=" ")
+        print(f"to begin, on one document: {begun[0]:.1f} s, {begun[1]:.1f} s CPU")
     if results:
         print(f"the same rows in the same order: {all(kept == results[0] for kept in results)}")
     for each in [*filters, ExactDuplicates(), NearDuplicates()] if processes else ():

@@ -14,6 +14,7 @@ HarnessError                 printed as one line, no traceback
 │   │   └── LimitExceeded    time or memory
 │   ├── ToolchainFailed      an environment could not be made, or is broken
 │   └── MeasurementFailed    a score is missing, degenerate or not finite
+├── RuleBroken               a recipe does what the edition forbids                 exit 4
 ├── CheckpointCorrupt        a file on disk is not what it claims to be             exit 3
 └── Interrupted              Ctrl-C; what is done stays done                        exit 130
 """
@@ -53,6 +54,12 @@ class DataNotAllowed(UsageError):
 
 class BudgetUnreachable(UsageError):
     """No legal shape of the model is as small as the parameter budget asks."""
+
+
+class RuleBroken(HarnessError):
+    """A recipe does what the edition forbids; said before anything runs."""
+
+    exit_code = 4
 
 
 class EngineFailed(HarnessError):

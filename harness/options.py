@@ -21,10 +21,20 @@ class Step(Document):
     reads_data: ClassVar[bool] = True
     """Whether the step opens the data door. A step that says no is refused there, and new data does not rerun it."""
 
+    legal_variant: ClassVar[str] = ""
+    """What a recipe can say instead where an edition forbids the step."""
+
     stage: TrainingStage
     """The hook that carries the step out."""
     method: str
     """The algorithm, by its name on the shelf or in the plugin."""
+
+    def practices(self) -> tuple[str, ...]:
+        """What the step does besides what its method is called, in words that editions know: ``quantisation``.
+
+        A step that an edition forbids, by its method or by one of these, is refused before anything runs.
+        """
+        return ()
 
 
 class Options(Document):

@@ -36,35 +36,47 @@ def report(  # noqa: PLR0913 - the options of the command line
     as_json: JsonFlag = False,
 ) -> None:
     """Write the page of an entry, or the leaderboard of a folder: one file that loads nothing from anywhere."""
-    from harness.document import write_atomically
     from harness.submission import layout
 
     is_bundle = (path / layout.SUBMISSION).is_file()
-    written = out or path / (layout.REPORT if is_bundle else LEADERBOARD)
-    page = _report(path, edition, weights) if is_bundle else _leaderboard(path, edition, weights, track)
-    write_atomically(written, page.encode())
+    written = (
+        _write_report(path, out, edition, weights)
+        if is_bundle
+        else _write_leaderboard(path, out, edition, weights, track)
+    )
     if as_json:
-        print_json({"page": str(written), "kind": "report" if is_bundle else "leaderboard", "size_bytes": len(page.encode())})
+        kind = "report" if is_bundle else "leaderboard"
+        print_json({"page": str(written), "kind": kind, "size_bytes": written.stat().st_size})
     else:
         typer.echo(f"written     {written}")
 
 
-def _report(bundle: Path, edition: str | None, weights: Path | None) -> str:
-    from harness.report.page import report_page
+def _write_report(bundle: Path, out: Path | None, edition: str | None, weights: Path | None) -> Path:
+    from harness.document import write_atomically
+    from harness.report.page import report_page, write_report
     from harness.rules.edition import load_edition
     from harness.validation.run import validate
 
     here = choices.workspace_here().root / "steps"
     weights = weights or (here if here.is_dir() else None)
-    return report_page(bundle, validate(bundle, None if edition is None else load_edition(edition), weights=weights))
+    validation = validate(bundle, None if edition is None else load_edition(edition), weights=weights)
+    if out is None:
+        return write_report(bundle, validation)
+    write_atomically(out, report_page(bundle, validation).encode())
+    return out
 
 
-def _leaderboard(folder: Path, edition: str | None, weights: Path | None, track: str | None) -> str:
+def _write_leaderboard(
+    folder: Path, out: Path | None, edition: str | None, weights: Path | None, track: str | None
+) -> Path:
+    from harness.document import write_atomically
     from harness.ranking.building import Asked, build
     from harness.ranking.entries import Choice, read_field
     from harness.report.leaderboard import leaderboard_page
 
+    written = out or folder / LEADERBOARD
     choice = Choice(track=track, edition=edition, models=(), weights=weights, with_broken=False)
     field = read_field(folder, choice, None)
     board = build(field.entrants, field.edition, Asked(track=field.track, models=field.models, seed=0, what_if=()))
-    return leaderboard_page(board)
+    write_atomically(written, leaderboard_page(board, folder, written.parent).encode())
+    return written

@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import PositiveInt
 
+from harness.corpora.curriculum import Curriculum
 from harness.corpora.ledger import Ledger
-from harness.corpora.mixture import Draws, Mixture, check_mixture
+from harness.corpora.mixture import Draws, check_caps, check_mixture
 from harness.document import Document, digest_of, sync_folder
 from harness.progress import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
     from harness.corpora.door import DataDoor
     from harness.corpora.encoding import EncodedSample
+    from harness.corpora.feeds import Named
+    from harness.corpora.mixture import Stage
     from harness.progress import Progress
 
 LossOn = Literal["all", "response"]
@@ -75,7 +78,7 @@ class Windows:
 
 def pack(  # noqa: PLR0913 - the request of a library function, all but the first three by name
     door: DataDoor,
-    mixture: Mapping[str, float],
+    mixture: Mapping[str, float] | Curriculum,
     tokenizer: PreTrainedTokenizerBase,
     *,
     window_tokens: int,
@@ -84,12 +87,14 @@ def pack(  # noqa: PLR0913 - the request of a library function, all but the firs
     path: Path,
     progress: Progress = silent,
     loss_on: LossOn = "all",
+    caps: Mapping[str, int] | None = None,
+    named: Mapping[str, Named] | None = None,
 ) -> Windows:
     """Windows of the data sets of ``mixture``, in the folder ``path``, made there unless they stand already.
 
     Args:
         door: Where the samples come from and are accounted for, up to the last token that is used.
-        mixture: Short name to weight; shares of the tokens are in proportion to the weights.
+        mixture: Short name to weight; shares of the tokens are in proportion to the weights. Or one after the other.
         tokenizer: The student's.
         window_tokens: Tokens of a window.
         window_count: Number of windows.
@@ -97,21 +102,24 @@ def pack(  # noqa: PLR0913 - the request of a library function, all but the firs
         path: Folder to write; best in a step's workdir.
         progress: Told the tokens packed so far.
         loss_on: ``all`` tokens (what the published recoveries do), or those of documents and responses alone.
+        caps: Short name to the most passes over it; then the others take its share.
+        named: Parts of data sets and derived samples, by the names that the mixture has for them.
 
     Raises:
-        ValueError: an empty mixture, or a weight or a size that is not positive.
-        DataNotAllowed: from the door.
+        ValueError: an empty mixture, a weight or a size that is not positive, too large a share of derived samples.
+        DataNotAllowed: from the door, or where caps leave too few tokens.
     """
-    mix = check_mixture(mixture)
     if window_tokens < 2 or window_count < 1:  # noqa: PLR2004 - a single token predicts nothing
         raise ValueError(f"windows must be at least 1 of at least 2 tokens, got {window_count} of {window_tokens}")
-    key = _key(door, mix, tokenizer, [window_tokens, window_count, seed, loss_on])
+    stages = _stages(mixture, window_tokens * window_count)
+    limits = check_caps(caps or {}, {name for _, mix in stages for name, _ in mix})
+    key = _key(door, stages, tokenizer, [window_tokens, window_count, seed, loss_on], limits, named or {})
     standing = read_windows(path, key=key)
     if standing is not None:
         door.record(standing[1].ledger)
         return standing[0]
     shape = (window_count, window_tokens)
-    draws = Draws(door, mix, tokenizer, token_count=window_count * window_tokens, seed=seed)
+    draws = Draws(door, stages, tokenizer, seed=seed, caps=dict(limits), named=named)
     beside = path.with_name(f".{path.name}.partial")
     dtype: Dtype = "uint16" if len(tokenizer) <= 1 << 16 else "uint32"
     _write_tokens(beside, _reported(draws, shape, progress), dtype=dtype, masked=loss_on == "response")
@@ -127,6 +135,7 @@ def pack(  # noqa: PLR0913 - the request of a library function, all but the firs
     shutil.rmtree(path, ignore_errors=True)
     beside.rename(path)
     sync_folder(path.parent)
+    door.record(draws.derived_ledger())
     return _open(path, record)
 
 
@@ -150,12 +159,32 @@ def _open(path: Path, record: WindowsRecord) -> Windows:
     )
 
 
-def _key(door: DataDoor, mixture: Mixture, tokenizer: PreTrainedTokenizerBase, sizes: list[int | str]) -> str:
+def _stages(mixture: Mapping[str, float] | Curriculum, token_count: int) -> tuple[Stage, ...]:
+    if isinstance(mixture, Curriculum):
+        return mixture.stages(token_count)
+    return ((token_count, check_mixture(mixture)),)
+
+
+def _key(  # noqa: PLR0913, PLR0917 - everything that decides the bytes
+    door: DataDoor,
+    stages: Sequence[Stage],
+    tokenizer: PreTrainedTokenizerBase,
+    sizes: list[int | str],
+    caps: tuple[tuple[str, int], ...],
+    named: Mapping[str, Named],
+) -> str:
     revisions = door.settings.revisions()
-    data: list[JsonValue] = [[name, weight, revisions[name], door.sieve_key(name)] for name, weight in mixture]
+
+    def said(name: str, weight: float) -> JsonValue:
+        part = named.get(name)
+        data = name if part is None else part.data
+        own: list[JsonValue] = [] if part is None else [data, part.key]
+        return [name, weight, revisions[data], door.sieve_key(data), *own]
+
+    data: list[JsonValue] = [[count, *(said(*pair) for pair in mixture)] for count, mixture in stages]
     backend = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else type(tokenizer).__name__
     special: list[JsonValue] = [str(tokenizer.bos_token), str(tokenizer.eos_token), json.dumps(tokenizer.chat_template)]
-    return digest_of([data, backend, special, *sizes])
+    return digest_of([data, backend, special, [list(cap) for cap in caps], *sizes])
 
 
 def _reported(draws: Draws, shape: tuple[int, int], progress: Progress) -> Iterator[EncodedSample]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from harness.methods.budget import Scores
     from harness.surgery.anatomy import Anatomy
 
-GRID_COUNT: Final = 4001
+GRID_COUNT: Final = 513
 """Mean ratios that are looked at when widths are put in order."""
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -121,6 +121,11 @@ def initialised(config: dict[str, Any], *, seed: int) -> StructuredForCausalLM:
     return model
 
 
+def is_ngpt(model: nn.Module) -> TypeGuard[StructuredForCausalLM]:
+    """Whether ``model`` is one, by the structure that it was loaded with."""
+    return isinstance(model, StructuredForCausalLM) and model.model.shapes.block.on_sphere
+
+
 def attach(model: StructuredForCausalLM) -> None:
     """Give the scales of ``model`` parameters of their own, in place; the function stays the same.
 
@@ -149,7 +154,7 @@ def normalise(model: nn.Module) -> None:
 
     For ``training.train(after_step=...)``: to be called when scales are attached and after every optimizer step.
     """
-    assert isinstance(model, StructuredForCausalLM)  # noqa: S101 - it was attached to one
+    assert is_ngpt(model)  # noqa: S101 - it was attached to one
     for module in (model.model.embed_tokens, model.lm_head, *_readers(model), *_widened(model)):
         rows = _directions(module)
         rows.copy_(functional.normalize(rows, dim=1, eps=EPSILON))

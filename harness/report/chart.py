@@ -12,7 +12,7 @@ import io
 import re
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -38,7 +38,7 @@ THEME: Final = {
 }
 WIDTH_INCHES: Final = 4.8
 LABEL_CHARACTERS: Final = 26
-SETTINGS: Final[dict[str, object]] = {
+SETTINGS: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": "DejaVu Sans",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-ABSENT: Final = "–"
+ABSENT: Final = "\u2013"
 """What was not measured."""
 WHOLE_FROM: Final = 1000
 SIZES: Final = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
@@ -18,6 +18,11 @@ def number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return ABSENT
     return f"{value:,.0f}" if abs(value) >= WHOLE_FROM else f"{value:.4g}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """``65.1 to 78.9``: three significant digits; empty where there is none."""
+    return "" if low is None or high is None else f"{low:.3g} to {high:.3g}"
 
 
 def whole(value: int | None) -> str:
@@ -33,6 +38,13 @@ def count(value: int | None) -> str:
 def size(value: int | None) -> str:
     """``2.36 MB``, with 1 MB = 10**6 bytes."""
     return ABSENT if value is None else _scaled(value, SIZES, f"{value} B")
+
+
+def measured(value: float, unit: str) -> str:
+    """A number with the unit that the record gives it; bytes and counts of parameters in larger units."""
+    if unit == "bytes":
+        return size(round(value))
+    return count(round(value)) if unit == "parameters" else f"{number(value)} {unit}"
 
 
 def share(value: float | None) -> str:

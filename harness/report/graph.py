@@ -1,13 +1,14 @@
 """Where the data went, as a small graph: data sets on the left, steps in the middle, the submitted model at the end.
 
-    c4 ─────┐            base
-            ├──────────> 1 compress l1
-    alpaca ─┴──────────> 2 train lora  ──> final
+c4 ─────┐            base
+        ├──────────> 1 compress l1
+alpaca ─┴──────────> 2 train lora  ──> final
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from harness.report import figures
@@ -73,7 +74,7 @@ def provenance(model: ModelResult, ledger: LedgerRecord) -> Graph:
         if number + 2 < len(chain)
         for entry in _once(step)
     ]
-    arrows += [Edge(path=_down(a, b), kind="model") for a, b in zip(right, right[1:], strict=False)]
+    arrows += [Edge(path=_down(a, b), kind="model") for a, b in pairwise(right)]
     return Graph(
         width=RIGHT + BOX_WIDTH + LEFT,
         height=height,
@@ -97,13 +98,19 @@ def _chain(model: ModelResult) -> dict[object, tuple[str, str, str]]:
     base = model.base.embedded or model.base.hub_id or "initialised"
     chain: dict[object, tuple[str, str, str]] = {"base": ("model", "base", base)}
     for number, step in enumerate(model.steps, start=1):
-        chain[number] = ("step", f"{number} {step.stage} {step.method}", f"{figures.count(step.parameter_count)} parameters")
+        chain[number] = (
+            "step",
+            f"{number} {step.stage} {step.method}",
+            f"{figures.count(step.parameter_count)} parameters",
+        )
     last = model.result("final")
     chain["final"] = ("model", "final", last.checkpoint.checkpoint_digest[:12] if last else figures.ABSENT)
     return chain
 
 
-def _column(texts: dict[object, tuple[str, str, str]] | dict[tuple[str, str], tuple[str, str, str]], x: int, height: int) -> list[Box]:
+def _column(
+    texts: dict[object, tuple[str, str, str]] | dict[tuple[str, str], tuple[str, str, str]], x: int, height: int
+) -> list[Box]:
     top = (height - len(texts) * ROW) // 2 + (ROW - BOX_HEIGHT) // 2
     return [
         Box(x=x, y=top + number * ROW, kind=kind, title=label(title), detail=label(detail))
@@ -129,6 +136,7 @@ def _down(start: Box, end: Box) -> str:
 
 def _sentences(model: ModelResult, read: dict[int, StepLedger]) -> str:
     steps = [
-        f"step {number + 1} read {', '.join(entry.data for entry in _once(step))}" for number, step in sorted(read.items())
+        f"step {number + 1} read {', '.join(entry.data for entry in _once(step))}"
+        for number, step in sorted(read.items())
     ]
     return f"{model.name}: {'; '.join(steps) or 'no step read data'}."

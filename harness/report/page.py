@@ -1,7 +1,7 @@
 """``report.html``: a bundle as one page.
 
-    bundle ──read_record──> Record ─┐
-    validation ──> findings ────────┴─ render ──> report.html      same record, same findings: same bytes
+bundle ──read_record──> Record ─┐
+validation ──> findings ────────┴─ render ──> report.html      same record, same findings: same bytes
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.document import write_atomically
+from harness.errors import UsageError
 from harness.report import plots, recorded
 from harness.report.graph import BOX_HEIGHT, BOX_WIDTH, provenance
 from harness.report.record import read_record
@@ -18,6 +19,8 @@ from harness.report.scores import ROLE_NAMES, score_rows
 from harness.report.template import render
 from harness.rules.finding import Severity
 from harness.submission import layout
+from harness.submission.bundle import file_records
+from harness.submission.signature import SIGNATURE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,10 +96,25 @@ def report_page(bundle: Path, validation: Report) -> str:
 
 
 def write_report(bundle: Path, validation: Report) -> Path:
-    """Write ``report.html`` into the folder ``bundle``; raises as ``report_page``."""
-    path = bundle / layout.REPORT
-    write_atomically(path, report_page(bundle, validation).encode())
-    return path
+    """Write ``report.html`` into the folder ``bundle`` and name it in the manifest, which is written last.
+
+    Args:
+        bundle: with its ``submission.json``.
+        validation: what was found about it; what it says of the page that is replaced is left out.
+
+    Raises:
+        UsageError: as ``report_page``; or the bundle is signed, and a signature covers the manifest.
+    """
+    if (bundle / SIGNATURE).exists():
+        raise UsageError(f"{bundle}: is signed, and a new page would break the signature; write elsewhere: --out FILE")
+    kept = tuple(finding for finding in validation.findings if finding.place.file != layout.REPORT)
+    content = report_page(bundle, validation.model_copy(update={"findings": kept})).encode()
+    write_atomically(bundle / layout.REPORT, content)
+    submission = read_record(bundle).submission
+    others = (record for record in submission.files if record.name != layout.REPORT)
+    named = sorted((*others, *file_records({layout.REPORT: content})), key=lambda record: record.name)
+    submission.model_copy(update={"files": tuple(named)}).write(bundle / layout.SUBMISSION)
+    return bundle / layout.REPORT
 
 
 def _model(record: Record, model: ModelResult, number: int) -> ModelView:
@@ -119,7 +137,11 @@ def _options(record: Record, name: str) -> tuple[Lines, ...]:
     """Options of each step as run, in the recipe's order; empty where the recipe does not say."""
     recipes = record.recipe.models if record.recipe else ()
     steps = next((recipe.options.get("steps") for recipe in recipes if recipe.name == name), None)
-    return tuple(recorded.flat(step) if isinstance(step, dict) else () for step in steps) if isinstance(steps, list) else ()
+    return (
+        tuple(recorded.flat(step) if isinstance(step, dict) else () for step in steps)
+        if isinstance(steps, list)
+        else ()
+    )
 
 
 def _steps(model: ModelResult, steps: Sequence[StepRecord], options: tuple[Lines, ...]) -> tuple[StepView, ...]:

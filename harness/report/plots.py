@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ROLES: Final = ("base", "compressed", "final", "control")
 COLOURS: Final = dict(zip(ROLES, SERIES, strict=False))
 SHAPES: Final = dict(zip(ROLES, MARKERS, strict=False))
+DASHES: Final = ("-", "--", ":", "-.")
 ROW_INCHES: Final = 0.3
 MOST_BARS: Final = 48
 MOST_ROWS: Final = 40
@@ -75,7 +76,7 @@ def training(model: ModelResult, name: str) -> Chart | None:
     losses = {text: found for text, step in runs if (found := recorded.curves(step).get("loss"))}
     if losses:
         return _curves(losses, name)
-    two_ends = {text: found for text, step in runs if (found := recorded.ends(step))}
+    two_ends = {text: pair for text, step in runs if (pair := recorded.ends(step))}
     return _two_ends(two_ends, name) if two_ends else None
 
 
@@ -87,8 +88,8 @@ def _training_runs(model: ModelResult) -> list[tuple[str, StepRecord]]:
 def _curves(losses: dict[str, Curve], name: str) -> Chart:
     def paint(axes: Axes) -> None:
         for number, (text, curve) in enumerate(losses.items()):
-            style = {"color": SERIES[(number + 2) % len(SERIES)], "linestyle": ("-", "--", ":", "-.")[number % 4]}
-            axes.plot(curve.updates, curve.values, linewidth=1.4, label=label(text), **style)
+            colour, dashes = SERIES[(number + 2) % len(SERIES)], DASHES[number % len(DASHES)]
+            axes.plot(curve.updates, curve.values, color=colour, linestyle=dashes, linewidth=1.4, label=label(text))
         axes.set_xlabel("optimizer step")
         axes.set_ylabel("loss")
         axes.grid(visible=True, axis="y")
@@ -108,7 +109,9 @@ def _curves(losses: dict[str, Curve], name: str) -> Chart:
 def _curve_rows(text: str, curve: Curve) -> Iterator[tuple[str, ...]]:
     """At most ``MOST_ROWS`` points of a curve, its ends among them."""
     last = len(curve.values) - 1
-    chosen = sorted({round(last * n / (MOST_ROWS - 1)) for n in range(MOST_ROWS)} if last >= MOST_ROWS else range(last + 1))
+    chosen = sorted(
+        {round(last * n / (MOST_ROWS - 1)) for n in range(MOST_ROWS)} if last >= MOST_ROWS else range(last + 1)
+    )
     return ((text, f"{curve.updates[at]:g}", figures.number(curve.values[at])) for at in chosen)
 
 
@@ -181,8 +184,8 @@ def _recorded(model: ModelResult, prefix: str) -> Iterator[Chart]:
     for number, step in enumerate(model.steps, start=1):
         for turn, found in enumerate(recorded.grids(step)):
             yield _grid(found, f"{prefix}-grid-{number}-{turn}", f"Step {number}, {step.method}")
-        for turn, found in enumerate(recorded.bars(step)):
-            yield _bars(found, f"{prefix}-bars-{number}-{turn}", f"Step {number}, {step.method}")
+        for turn, listed in enumerate(recorded.bars(step)):
+            yield _bars(listed, f"{prefix}-bars-{number}-{turn}", f"Step {number}, {step.method}")
 
 
 def _bars(found: Bars, name: str, where: str) -> Chart:
@@ -219,13 +222,17 @@ def _grid(found: Grid, name: str, where: str) -> Chart:
                 axes.add_patch(Rectangle((x, y), 0.94, 0.94, facecolor=SERIES[2], alpha=strength, edgecolor=GRID, lw=0))
         axes.set_xlim(0, columns)
         axes.set_ylim(rows, 0)
+        for count, set_ticks in ((columns, axes.set_xticks), (rows, axes.set_yticks)):
+            shown = range(0, count, 1 + count // 16)
+            set_ticks([at + 0.47 for at in shown], [str(at) for at in shown])
+        axes.tick_params(length=0)
         axes.set_xlabel("column")
         axes.set_ylabel("row")
 
     return Chart(
         name=name,
         title=f"{where}: {found.title}",
-        caption=f"As the strategy recorded it: from {figures.number(low)} (faint) to {figures.number(max(every))} (full).",
+        caption=f"As the strategy recorded it, {figures.number(low)} (faint) to {figures.number(max(every))} (full).",
         svg=draw(name, min(4.0, 1.0 + 0.22 * rows), paint),
         header=("row", *(str(x) for x in range(columns))),
         rows=tuple((str(y), *(figures.number(value) for value in row)) for y, row in enumerate(found.values)),

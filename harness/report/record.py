@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from harness.document import Document
 from harness.errors import UsageError
@@ -15,6 +15,10 @@ from harness.validation.record import read_document
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pydantic import JsonValue
+
+LARGEST: Final = 1 << 63
+"""Of whole numbers: JSON's have no end, and nothing that is counted here comes near."""
 DocumentT = TypeVar("DocumentT", bound=Document)
 
 
@@ -32,12 +36,16 @@ def read_record(bundle: Path) -> Record:
     """The documents of the folder ``bundle``.
 
     Raises:
-        UsageError: there is no ``submission.json`` that can be read.
+        UsageError: there is no ``submission.json`` that can be read, or one of its numbers is absurdly large.
     """
     submission, faults = read_document(bundle, layout.SUBMISSION, Submission)
     if submission is None:
         reason = faults[0].message if faults else "cannot be read"
-        raise UsageError(f"{bundle}: no bundle of this harness: {layout.SUBMISSION}: {reason}; harness validate says more")
+        raise UsageError(
+            f"{bundle}: no bundle of this harness: {layout.SUBMISSION}: {reason}; harness validate says more"
+        )
+    if not _is_sane(submission.model_dump(mode="json")):
+        raise UsageError(f"{bundle}: {layout.SUBMISSION} holds a number beyond {LARGEST}, which no page can show")
     return Record(
         submission=submission,
         recipe=_read(bundle, layout.RECIPE, RecipeRecord),
@@ -49,3 +57,11 @@ def read_record(bundle: Path) -> Record:
 def _read(bundle: Path, name: str, model: type[DocumentT]) -> DocumentT | None:
     document, _ = read_document(bundle, name, model)
     return document
+
+
+def _is_sane(value: JsonValue) -> bool:
+    if isinstance(value, dict):
+        return all(_is_sane(one) for one in value.values())
+    if isinstance(value, list):
+        return all(_is_sane(one) for one in value)
+    return not isinstance(value, int) or abs(value) <= LARGEST

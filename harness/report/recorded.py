@@ -1,10 +1,10 @@
 """What a step's notes hold that can be drawn: a plugin writes what it likes, and what has a known form is shown.
 
-    notes ─┬─ "history": {"loss": [...], ...}     curves of a training run, one number for each recorded update
-           ├─ loss_first, loss_last               the two ends of it, where nothing more was kept
-           ├─ a table of numbers [[...], ...]     a heat map, e.g. sensitivity [layers, levels]
-           ├─ a list or names with numbers        bars, e.g. ranks of the linears
-           └─ anything else                       a line of text
+notes ─┬─ "history": {"loss": [...], ...}     curves of a training run, one number for each recorded update
+       ├─ loss_first, loss_last               the two ends of it, where nothing more was kept
+       ├─ a table of numbers [[...], ...]     a heat map, e.g. sensitivity [layers, levels]
+       ├─ a list or names with numbers        bars, e.g. ranks of the linears
+       └─ anything else                       a line of text
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def grids(step: StepRecord) -> tuple[Grid, ...]:
 
 def plain(step: StepRecord) -> tuple[tuple[str, str], ...]:
     """Every other note, as text."""
-    drawn = {HISTORY, *(found.title for found in (*bars(step), *grids(step)))}
+    drawn = {found.title for found in bars(step)} | {found.title for found in grids(step)}
+    drawn |= {HISTORY} if curves(step) else set()
     return tuple((name, _text(value)) for name, value in step.notes.items() if name not in drawn)
 
 
@@ -98,7 +99,9 @@ def flat(options: Mapping[str, JsonValue]) -> tuple[tuple[str, str], ...]:
 
 
 def _bars(name: str, value: JsonValue) -> Bars | None:
-    pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    pairs = (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    )
     values = _numbers([number for _, number in pairs])
     if name == HISTORY or len(values) < FEWEST_BARS:
         return None
@@ -106,7 +109,7 @@ def _bars(name: str, value: JsonValue) -> Bars | None:
 
 
 def _grid(name: str, value: JsonValue) -> Grid | None:
-    if not isinstance(value, list) or not value:
+    if name == HISTORY or not isinstance(value, list) or not value:
         return None
     rows = tuple(_numbers(row) for row in value)
     width = len(rows[0])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.ranking.intervals import NORMAL_95, binomial_interval
-from harness.report.figures import ABSENT, number
+from harness.report.figures import ABSENT, interval, number
 
 if TYPE_CHECKING:
     from harness.submission.measurements import TaskScore
@@ -53,7 +53,7 @@ def score_rows(model: ModelResult) -> tuple[ScoreRow, ...]:
         ScoreRow(
             task=task,
             column=first[task].column,
-            scale=f"0–{first[task].scale:g}",
+            scale=f"0\u2013{first[task].scale:g}",
             cells={result.role: cell(score) for result, score in scored if score.task == task},
         )
         for task in order
@@ -76,7 +76,7 @@ def cell(score: TaskScore) -> Cell:
         low=low,
         high=high,
         shown=number(score.score),
-        interval=f"{number(low * scale)} to {number(high * scale)}" if score.item_count else ABSENT,
+        interval=interval(low * scale, high * scale) if score.item_count else ABSENT,
         items=score.item_count,
     )
 
@@ -87,5 +87,5 @@ def _bounds(score: TaskScore, share: float, scale: float) -> tuple[float, float]
         return max(0.0, share - half), min(1.0, share + half)
     if not score.item_count:
         return share, share
-    interval = binomial_interval(share, score.item_count)
-    return interval.low, interval.high
+    wilson = binomial_interval(share, score.item_count)
+    return wilson.low, wilson.high

@@ -27,8 +27,12 @@ def render(name: str, values: Mapping[str, object]) -> str:
     """The template ``name`` with ``values``, as one page that needs nothing beside it."""
     script = resources.files("harness.report").joinpath("templates", SCRIPT).read_text(encoding="utf-8").strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page: str = _environment().get_template(name).render(
-        {**values, "script": Markup(script), "script_digest": digest}  # noqa: S704 - our own file
+    page: str = (
+        _environment()
+        .get_template(name)
+        .render(
+            {**values, "script": Markup(script), "script_digest": digest}  # noqa: S704 - our own file
+        )
     )
     return page.rstrip() + "\n"
 
@@ -44,4 +48,5 @@ def _environment() -> Environment:
     )
     for name in ("number", "whole", "count", "size", "share", "duration"):
         environment.filters[name] = getattr(figures, name)
+    environment.filters["stated"] = lambda number: figures.measured(number.value, number.unit)
     return environment

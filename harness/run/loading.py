@@ -68,7 +68,12 @@ def describe(options: Options) -> OptionsDescription:
     """What the host needs to know of the parsed options."""
     steps = tuple(
         StepDescription(
-            stage=step.stage, method=step.method, reads_data=step.reads_data, fields=step.model_dump(mode="json")
+            stage=step.stage,
+            method=step.method,
+            reads_data=step.reads_data,
+            practices=step.practices(),
+            legal_variant=step.legal_variant,
+            fields=step.model_dump(mode="json"),
         )
         for step in options.steps
     )

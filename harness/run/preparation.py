@@ -16,6 +16,7 @@ from harness.run.digests import DigestMemory
 from harness.run.discovery import InstalledPlugin, find_plugin
 from harness.run.host import PluginHost
 from harness.run.initialising import Initialisation, check_start, initialise
+from harness.run.legality import check_allowed
 from harness.run.recipe import Recipe, read_recipe
 from harness.run.settings import SubmitSettings, edition_of, models_of, track_of
 from harness.submission.describe import checkpoint_parameters
@@ -130,6 +131,7 @@ def decide_recipe(ground: Ground, name: str) -> DecidedRecipe:
 
     Raises:
         RecipeError: there is none, or it has a wrong field.
+        RuleBroken: a step of it does what the edition forbids.
         PluginFailed: the plugin is broken.
     """
     path, source = recipe_path(ground.settings, name, ground.plugin)
@@ -137,6 +139,7 @@ def decide_recipe(ground: Ground, name: str) -> DecidedRecipe:
     recipe = read_recipe(path, ground.settings.overrides, name=given)
     options = ground.host.options(recipe, options_folder(ground, name))
     check_start(ground.track, recipe, options)
+    check_allowed(ground.edition, recipe, options)
     return DecidedRecipe(recipe=recipe, source=source, options=options)
 
 
@@ -150,6 +153,7 @@ def prepare(settings: SubmitSettings, workspace: Workspace) -> Prepared:
 
     Raises:
         UsageError: something that was typed, or a file that the user wrote, is not allowed.
+        RuleBroken: a recipe does what the edition forbids.
         PluginFailed: the plugin is broken.
     """
     ground = lay_ground(settings, workspace)

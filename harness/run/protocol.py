@@ -54,6 +54,10 @@ class StepDescription(Document):
     stage: Literal["initialise", "compress", "train"]
     method: str
     reads_data: bool
+    practices: tuple[str, ...] = ()
+    """What the step says that it does besides what its method is called."""
+    legal_variant: str = ""
+    """What a recipe can say instead where that is forbidden."""
     fields: dict[str, JsonValue]
     """Every field with its value, defaults included."""
 

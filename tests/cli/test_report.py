@@ -55,3 +55,10 @@ class TestLeaderboard:
         assert shown.exit_code == 0, shown.exception
         assert json.loads(shown.stdout)["kind"] == "leaderboard"
         assert "team-nine" in (tmp_path / "board.html").read_text()
+
+    def test_stands_in_the_folder_and_is_no_entry(self, harness, entry):
+        """Written again beside the entries it is the same: a page is nobody's submission."""
+        folder = entry.path.parent
+        pages = [harness(folder).exit_code or (folder / "leaderboard.html").read_text() for _ in range(2)]
+        assert pages[0] == pages[1]
+        assert "Leaderboard" in pages[0]

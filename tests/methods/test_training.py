@@ -194,6 +194,44 @@ class TestTrain:
         assert all(call[3].startswith("loss ") for call in calls)
 
 
+class TestBatchDoublings:
+    DOUBLED = changed(batch_doublings=(2 * 8 * 12, 5 * 8 * 12), optimizer_steps=6)
+
+    def test_counts_the_tokens(self, new_model, windows, tmp_path):
+        """Two steps of 8 windows, two of 16 until 40 are reached, then 32: the history has their tokens."""
+        history = train(new_model(), windows, self.DOUBLED, state=tmp_path)
+        assert history.token_count == (2 * 8 + 2 * 16 + 2 * 32) * 12
+
+    @pytest.mark.parametrize("step", [1, 2, 3, 5])
+    def test_resumed_is_the_same(self, new_model, windows, tmp_path, step):
+        """Killed before, at and after a doubling."""
+        whole, resumed = new_model(), new_model()
+        expected = train(whole, windows, self.DOUBLED, state=tmp_path / "whole")
+        with pytest.raises(Killed):
+            train(new_model(), windows, self.DOUBLED, state=tmp_path / "again", progress=kill_at(step))
+        assert train(resumed, windows, self.DOUBLED, state=tmp_path / "again") == expected
+        assert same_weights(resumed, whole)
+
+
+class TestRateFactors:
+    def test_a_factor_of_nothing_keeps_a_parameter(self, new_model, windows, tmp_path):
+        """The first beginning that fits decides; the others learn at the whole rate."""
+        model, settings = new_model(), changed(rate_factors=(("embed", 0.0), ("e", 5.0)), weight_decay=0.0)
+        train(model, windows, settings, state=tmp_path)
+        assert torch.equal(model.embed.weight, new_model().embed.weight)
+        assert not torch.equal(model.head.weight, new_model().head.weight)
+
+    def test_resumed_is_the_same(self, new_model, windows, tmp_path):
+        """Factors belong to the settings, not to the state."""
+        settings = changed(rate_factors=(("head", 3.0),), schedule="half-life", half_life_count=2.0)
+        whole, resumed = new_model(), new_model()
+        train(whole, windows, settings, state=tmp_path / "whole")
+        with pytest.raises(Killed):
+            train(new_model(), windows, settings, state=tmp_path / "again", progress=kill_at(7))
+        train(resumed, windows, settings, state=tmp_path / "again")
+        assert same_weights(resumed, whole)
+
+
 class TestTorchrun:
     def test_two_processes_train_as_one(self, new_model, windows, tmp_path):
         """Under torchrun each process takes its part of the batch; the sum is the same training, and it resumes."""
@@ -235,3 +273,9 @@ class TestLearningRate:
         assert learning_rate(cosine, 2) == learning_rate(stable, 2) == 1e-2
         assert learning_rate(cosine, 8) < learning_rate(stable, 8) == 1e-2
         assert learning_rate(stable, 11) == pytest.approx(1e-2 / 3)
+
+    def test_half_life_halves(self):
+        """At the peak until the last quarter, then half every ``half_life_count`` steps."""
+        settings = changed(schedule="half-life", decay_fraction=0.25, half_life_count=2.0)
+        assert learning_rate(settings, 9) == 1e-2
+        assert learning_rate(settings, 11) == pytest.approx(0.5e-2)

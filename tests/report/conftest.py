@@ -78,7 +78,9 @@ def open_page(browser, tmp_path):
         path = tmp_path / f"page{len(contexts)}.html"
         path.write_text(text)
         contexts.append(
-            browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=script)
+            browser.new_context(
+                viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=script
+            )
         )
         opened = Opened(contexts[-1].new_page())
         opened.page.goto(path.as_uri())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -84,11 +85,23 @@ class TestPage:
         assert re.search(rf"<h4>[^<]*{title}</h4>\n<svg", text)
 
     def test_a_filed_page_breaks_no_rule(self, entry, validation, tmp_path):
-        """It may stand in the bundle."""
+        """The manifest names it; written again it is the same, and a stale one is no finding of the new one."""
         copy = shutil.copytree(entry.path, tmp_path / entry.path.name)
-        path = write_report(copy, validation)
-        assert path.name == "report.html"
+        written = write_report(copy, validation).read_bytes()
         assert validate(copy, weights=entry.weights).findings == validation.findings
+        manifest = (copy / "submission.json").read_bytes()
+        (copy / "report.html").write_text("stale")
+        write_report(copy, validate(copy, weights=entry.weights))
+        assert (copy / "report.html").read_bytes() == written
+        assert (copy / "submission.json").read_bytes() == manifest
+
+    def test_a_signed_bundle_is_left_alone(self, entry, validation, tmp_path):
+        """A signature covers the manifest, which would have to change."""
+        copy = shutil.copytree(entry.path, tmp_path / entry.path.name)
+        (copy / "submission.sig").write_text("{}")
+        with pytest.raises(UsageError, match="--out FILE"):
+            write_report(copy, validation)
+        assert not (copy / "report.html").exists()
 
     def test_without_neighbours_it_says_what_it_can(self, entry, validation, tmp_path):
         """A broken ledger, recipe or lock takes only its own part away."""
@@ -104,6 +117,18 @@ class TestPage:
         with pytest.raises(UsageError, match=r"submission\.json.*harness validate"):
             report_page(tmp_path, validation)
 
+    def test_absurd_numbers_are_refused_or_shown_as_absent(self, entry, validation, tmp_path):
+        """A whole number without end is refused; what is not finite is a dash."""
+        copy = shutil.copytree(entry.path, tmp_path / entry.path.name)
+        made = type(entry)(path=copy, weights=entry.weights)
+        speed = "models.0.checkpoints.2.measurements.performance.decode_tokens_per_s"
+        made.set("submission.json", speed, "NaN")
+        made.set("submission.json", "models.0.steps.0.duration_s", "Infinity")
+        assert "GSM8K" in report_page(copy, validation)
+        made.set("submission.json", "models.0.steps.0.parameter_count", 10**30)
+        with pytest.raises(UsageError, match="beyond"):
+            report_page(copy, validation)
+
     def test_findings_stand_with_their_fix(self, entry):
         """Rule, place, found, allowed and the way out."""
         report = validate(entry.path, weights=None)
@@ -114,20 +139,25 @@ class TestPage:
             assert finding.place.file in text
 
 
-class TestHostile:
-    @pytest.fixture(scope="class")
-    def hostile(self, entry, tmp_path_factory):
-        """Every free text of the record is an attack."""
-        copy = shutil.copytree(entry.path, tmp_path_factory.mktemp("hostile") / entry.path.name)
-        made = type(entry)(path=copy, weights=entry.weights)
-        for field in ("team", "notice", "track", "plugin.name", "models.0.steps.0.method", "models.0.name"):
-            made.set("submission.json", field, EVIL)
-        made.set("submission.json", "models.0.steps.0.notes", {EVIL: EVIL, "b": {EVIL: 1, "$x$": 2, "\x00\u202e🙂": 3}})
-        made.set("submission.json", "models.0.checkpoints.2.measurements.evaluation.tasks.0.column", f"$\\frac{{{EVIL}")
-        made.set("recipe.json", "command", ["harness", EVIL])
-        made.set("ledger.json", "steps.0.entries.0.data", EVIL)
-        return report_page(copy, validate(copy, weights=entry.weights))
+@pytest.fixture(scope="module")
+def hostile(entry, tmp_path_factory):
+    """The page of a record whose every free text is an attack."""
+    copy = shutil.copytree(entry.path, tmp_path_factory.mktemp("hostile") / entry.path.name)
+    made = type(entry)(path=copy, weights=entry.weights)
+    made.set("recipe.json", "command", ["harness", EVIL])
+    made.set("ledger.json", "steps.0.entries.0.data", EVIL)
+    manifest = made.read("submission.json")
+    manifest |= {"team": EVIL, "notice": EVIL, "track": EVIL}
+    model = manifest["models"][0]
+    model["base"]["embedded"] = model["package"]["format"] = model["plugin_metrics"][0]["name"] = EVIL
+    model["steps"][0]["method"] = EVIL
+    model["steps"][0]["notes"] = {EVIL: EVIL, "b": {EVIL: 1, "$x$": 2, "\x00\u202e🙂": 3}}
+    model["checkpoints"][2]["measurements"]["evaluation"]["tasks"][0]["column"] = f"$\\frac{{{EVIL}"
+    (copy / "submission.json").write_text(json.dumps(manifest))
+    return report_page(copy, validate(copy, weights=entry.weights))
 
+
+class TestHostile:
     def test_no_text_becomes_markup(self, hostile):
         """Tags of the record are text of the page."""
         page = Collected(hostile)
@@ -152,7 +182,9 @@ class TestInTheBrowser:
         assert opened.complaints == []
         assert len(opened.requests) == 1
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
-        sizes = opened.page.evaluate("[...document.querySelectorAll('figure > svg')].map(s => s.getBoundingClientRect().height)")
+        sizes = opened.page.evaluate(
+            "[...document.querySelectorAll('figure > svg')].map(s => s.getBoundingClientRect().height)"
+        )
         assert len(sizes) >= 9
         assert min(sizes) > 60
 

@@ -41,7 +41,7 @@ class FilterSettings(Document):
     near_duplicates: bool = True
     """Whether a document goes that is nearly like one before."""
     capacity: int = Field(default=1_000_000, gt=0)
-    """Documents that are remembered to find duplicates: 0.1 kB each for exact ones, about 1.5 kB for near ones."""
+    """Documents that are remembered to find duplicates: 0.1 kB each for exact ones, about 2 kB for near ones."""
 
 
 def filters_of(settings: FilterSettings) -> tuple[Filter, ...]:

@@ -1,4 +1,4 @@
-"""Arithmetic, worked out step by step; the last number of a text is the answer, as GSM8K's scoring reads it.
+r"""Arithmetic, worked out step by step; the last number of a text is the answer, as GSM8K's scoring reads it.
 
     "What is (7 + 5) * 3?"                          "7 + 5 = 12\n12 * 3 = 36\nThe answer is 36."
     "Mia has 12 pens. Mia buys 5 more. ..."         "Mia has 12 pens.\n12 + 5 = 17\n...The answer is 17."
@@ -87,7 +87,7 @@ Event = tuple[str, str, int]
 
 
 def _possible(count: int) -> list[Callable[[Random, str, int], Event]]:
-    possible = [_buys, _trebles]
+    possible: list[Callable[[Random, str, int], Event]] = [_buys, _trebles]
     if count > 1:
         possible.append(_gives)
     if any(count % share == 0 for share in SHARES):

@@ -4,8 +4,8 @@
     sentence with one idiom ──> sentence with ______ , A ... G, the letter
 
 There is no word list behind it (CHID's own would leak the scored task): four characters count as an idiom when their
-two halves meet far more often than by chance, in several documents, beside different neighbours. Names and set phrases
-of other kinds pass, too; a cloze of those is a cloze all the same.
+two halves meet far more often than by chance, in several documents, beside different neighbours. In web text most of
+what passes are set phrases and names rather than idioms; a cloze of those is a cloze all the same.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ PARENT: Final = "rules:idioms@1"
 LETTERS: Final = "ABCDEFG"
 GAP: Final = "______"
 LENGTH: Final = 4
-SMALLEST_ASSOCIATION: Final = 6.0
-"""Bits by which the halves meet more often than by chance."""
+SMALLEST_ASSOCIATION: Final = 11.0
+MIN_NEIGHBOURS: Final = 3
+"""Different characters before it, and after: fewer, and it is a piece of something longer."""
 NEAR: Final = 40
 """Distractors come from so many idioms next in frequency, and from those that share a character."""
 _RUN: Final = re.compile(r"[\u4e00-\u9fff]{4,}")
@@ -46,8 +47,16 @@ class Idiom:
     """In how many it stands."""
 
 
-def mine_idioms(documents: Iterable[str], *, min_documents: int = 3) -> tuple[Idiom, ...]:
-    """The idioms of ``documents``, the most frequent first, equals by their characters."""
+def mine_idioms(
+    documents: Iterable[str], *, min_documents: int = 3, smallest_association: float = SMALLEST_ASSOCIATION
+) -> tuple[Idiom, ...]:
+    """The idioms of ``documents``, the most frequent first, equals by their characters.
+
+    Args:
+        documents: Chinese text.
+        min_documents: that an idiom stands in.
+        smallest_association: bits by which its halves meet more often than by chance.
+    """
     places: defaultdict[str, set[int]] = defaultdict(set)
     sides: defaultdict[str, tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
     halves: Counter[str] = Counter()
@@ -67,8 +76,8 @@ def mine_idioms(documents: Iterable[str], *, min_documents: int = 3) -> tuple[Id
         Idiom(text=quad, documents=len(places[quad]))
         for quad in quads
         if len(places[quad]) >= min_documents
-        and min(map(len, sides[quad])) > 1
-        and _association(quad, quads, halves) >= SMALLEST_ASSOCIATION
+        and min(map(len, sides[quad])) >= MIN_NEIGHBOURS
+        and _association(quad, quads, halves) >= smallest_association
     ]
     return tuple(sorted(found, key=lambda idiom: (-idiom.documents, idiom.text)))
 
@@ -102,7 +111,7 @@ def cloze(rng: Random, sentence: str, idiom: str, distractors: Sequence[str]) ->
     rng.shuffle(options)
     letter = LETTERS[options.index(idiom)]
     listed = "\n".join(f"{name}. {option}" for name, option in zip(LETTERS, options, strict=True))
-    asked = f"{sentence.replace(idiom, GAP)}\n{listed}\n请选择最恰当的成语填入横线处。"
+    asked = f"{sentence.replace(idiom, GAP)}\n{listed}\n请选择最恰当的词语填入横线处。"
     return Problem(prompt=asked, text=letter, answer=letter)
 
 

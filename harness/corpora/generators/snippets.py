@@ -2,7 +2,7 @@
 
     x = [3, 1, 2]        x = {'pear': 4, 'fig': 1}
     x.sort()             x['kiwi'] = 9
-    print(x[0:2])        print(sorted(x))
+    print(repr(x[0:2]))  print(repr(sorted(x)))
     -> [1, 2]            -> ['fig', 'kiwi', 'pear']
 
 A generator computes the value by its own operations beside the text; the text is never run to get it.
@@ -40,26 +40,22 @@ def of_list(rng: Random, statements: int) -> Problem:
     words = rng.random() < 0.5  # noqa: PLR2004 - half of them
     value: list[object] = [*(rng.sample(WORDS, rng.randint(3, 6)) if words else rng.choices(range(50), k=5))]
     lines = [f"x = {value!r}"]
-    for _ in range(statements):
-        lines.append(_list_statement(rng, value, words=words))
+    lines.extend(_list_statement(rng, value, words=words) for _ in range(statements))
     asked, answer = _list_question(rng, value)
-    return _problem([*lines, f"print({asked})"], answer)
+    return _problem([*lines, f"print(repr({asked}))"], answer)
 
 
 def of_dictionary(rng: Random, statements: int) -> Problem:
     """A dictionary of words and numbers that changes so many times."""
     value = {word: rng.randint(0, 50) for word in rng.sample(WORDS, rng.randint(3, 5))}
     lines = [f"x = {value!r}"]
-    for _ in range(statements):
-        lines.append(_dictionary_statement(rng, value))
+    lines.extend(_dictionary_statement(rng, value) for _ in range(statements))
     asked, answer = _dictionary_question(rng, value)
-    return _problem([*lines, f"print({asked})"], answer)
+    return _problem([*lines, f"print(repr({asked}))"], answer)
 
 
 def _problem(lines: list[str], answer: object) -> Problem:
     code = "\n".join(lines)
-    # Strings are printed without quotes; asked as a literal, so that one reading serves all answers.
-    code = code.replace("print(", "print(repr(") + ")"
     prompt = f"What does this Python program print?\n\n```python\n{code}\n```"
     return Problem(prompt=prompt, text=repr(answer), answer=repr(answer))
 

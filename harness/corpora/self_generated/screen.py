@@ -135,7 +135,8 @@ def _examples(tree: ast.Module, names: set[str]) -> Iterator[str]:
         for source, want in _shown(docstring or ""):
             call = _expression(source)
             if call is not None and _calls(call, names):
-                yield f"assert repr({source}) == {want!r}"
+                # Written anew, for the source may end in a comment.
+                yield f"assert repr({ast.unparse(call)}) == {want!r}"
 
 
 def _shown(docstring: str) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ EVENTS = (
     (r"divides them into (\d+) equal parts", Fraction),
 )
 PAIRS = [Sample(text=f"Answer {n}.", prompt=f"Question {n}?", data="alpaca", row=n) for n in range(20)]
-IDIOMS = ("画蛇添足", "守株待兔", "亡羊补牢", "掩耳盗铃", "刻舟求剑", "杯弓蛇影", "井底观天", "滥竽充数", "买椟还珠")
+IDIOMS = ("画蛇添足", "守株待兔", "亡羊补牢", "掩耳盗铃", "刻舟求剑", "杯弓蛇影", "井底观天", "滥竽充数", "卧薪尝胆")
 
 
 def value_of(node):
@@ -100,7 +100,7 @@ class TestConversations:
             asked, said = (
                 [turn.removeprefix(who) for turn in turns if turn.startswith(who)] for who in ("User: ", "Assistant: ")
             )
-            place = next(at for at, word in enumerate("first second third fourth fifth".split()) if word in last)
+            place = next(at for at, word in enumerate(conversations.ORDINALS) if word in last)
             assert problem.answer == (said if "Repeat" in last else asked)[place]
             assert 2 <= len(asked) <= most_turns
             assert len(set(asked)) == len(asked)
@@ -118,13 +118,14 @@ class TestConversations:
 def sentences(count):
     for number in range(count):
         idiom = IDIOMS[number % len(IDIOMS)]
-        yield f"{'甲乙丙丁'[number % 4]}说这是{idiom}{'吧呢啊'[number % 3]}，大家都笑了第{number}次。"
+        turn = number // len(IDIOMS)
+        yield f"{'甲乙丙丁'[turn % 4]}说这{'是叫像'[turn % 3]}{idiom}{'吧呢啊'[turn % 3]}，大家都笑了第{number}次。"
 
 
 class TestIdioms:
     def test_idioms_are_found_again(self):
         """Those put into sentences are mined, the most frequent first; the frame around them is not."""
-        found = [idiom.text for idiom in idioms.mine_idioms(list(sentences(90)))]
+        found = [idiom.text for idiom in idioms.mine_idioms(list(sentences(90)), smallest_association=6)]
         assert set(IDIOMS) <= set(found)
 
     @given(seeds)

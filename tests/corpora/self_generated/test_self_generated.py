@@ -70,7 +70,7 @@ class TestCheckedProgram:
 
     def test_examples_become_checks(self):
         """What a docstring shows is run; what it shows of other things is not a check."""
-        code = 'def f(x):\n    """Double.\n\n    >>> f(2)\n    4\n    >>> 1 + 1\n    3\n    """\n    return 2 * x'
+        code = 'def f(x):\n    """Double.\n\n    >>> f(2)  # 4\n    4\n    >>> 1 + 1\n    3\n    """\n    return 2 * x'
         assert checked_program(code).program.endswith("assert repr(f(2)) == '4'\n")
 
     @given(st.text(max_size=200))

@@ -17,7 +17,6 @@ from harness.document import write_atomically
 from harness.errors import UsageError
 from harness.methods import models, ngpt
 from harness.methods.training import TrainingSettings
-from harness.structured.modeling_structured import StructuredForCausalLM
 from harness.surgery.count import parameter_count
 from harness_nics.scratch_options import PretrainStep, SftStep
 
@@ -85,7 +84,7 @@ def train(request: TrainRequest[Any, SphereStep]) -> StepResult:
     """
     windows, notes = _windows(request)
     model = models.load(request.student.path, device=request.device)
-    if not isinstance(model, StructuredForCausalLM) or not model.model.shapes.block.on_sphere:
+    if not ngpt.is_ngpt(model):
         raise UsageError(
             f"{request.step.method}: trains an nGPT, as initialise writes one; found {type(model).__name__}"
         )
