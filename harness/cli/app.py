@@ -22,6 +22,8 @@ from harness.cli import (
     plan,
     plugins,
     rank,
+    replay,
+    report,
     rules,
     schemas,
     show,
@@ -51,6 +53,8 @@ plan.register(app)
 validate.register(app)
 rank.register(app)
 compare.register(app)
+report.register(app)
+replay.register(app)
 deploy.register(app)
 measure.register(app)
 devices.register(app)

@@ -66,10 +66,11 @@ class _Rounding(torch.autograd.Function):
         ctx.save_for_backward(values.abs() <= clip)
         largest = values.abs().amax(-1, keepdim=True)
         scale = (2 ** (bits - 1) - 1) / torch.where(largest == 0, 1.0, largest)
-        return (values * scale).round() / scale
+        rounded: Tensor = (values * scale).round() / scale
+        return rounded
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override] # noqa: ANN401
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
         (is_inside,) = ctx.saved_tensors
         return gradient * is_inside, None, None
 

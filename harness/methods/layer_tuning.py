@@ -86,7 +86,7 @@ class ExitModel(nn.Module):
         self.model = model
         self.exits = tuple(exits)
         self.heads = heads
-        head: Any = model.get_output_embeddings()
+        head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
         own = {str(layer): copy.deepcopy(head) for layer in exits} if heads == "own" else {}
         self.own_heads = nn.ModuleDict(own)
 
@@ -108,7 +108,7 @@ class ExitModel(nn.Module):
         if self.heads == "own":
             made: Tensor = self.own_heads[str(exit_layer)](hidden)
             return made
-        head: Any = self.model.get_output_embeddings()
+        head: Any = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
         shared: Tensor = head(getattr(self.model.base_model, final_norm_name(self.model))(hidden))
         return shared
 

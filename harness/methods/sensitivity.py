@@ -19,9 +19,9 @@ from harness.methods.fake_quantisation import fake_quantised
 from harness.methods.layerwise import stream_moments
 from harness.methods.moments import module_of
 from harness.methods.sparsity import magnitude_mask
-from harness.methods.units import is_exit, layer_tensors
+from harness.methods.units import is_exit, is_matrix, layer_tensors
 from harness.progress import silent
-from harness.surgery.dimension import unit_sums
+from harness.surgery.dimension import axes_of, unit_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -197,7 +197,7 @@ def _exits(anatomy: Anatomy, axes: Sequence[str]) -> dict[str, dict[int, str]]:
     found: dict[str, dict[int, str]] = {axis: {} for axis in axes}
     for layer, tensor in layer_tensors(anatomy):
         for axis in axes:
-            if tensor.name.endswith(".weight") and is_exit(anatomy, tensor, axis):
+            if axis in axes_of(tensor.dimensions[-1]) and is_matrix(tensor) and is_exit(anatomy, tensor, axis):
                 found[axis][layer] = tensor.name.removesuffix(".weight")
     for axis, by_layer in found.items():
         if len(by_layer) < anatomy.layer_count:

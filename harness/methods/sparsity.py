@@ -48,8 +48,8 @@ def pattern_mask(scores: Tensor, pattern: Pattern) -> Tensor:
     """
     if scores.shape[1] % pattern.of:
         raise ValueError(f"rows must be a multiple of {pattern.of} long, got {scores.shape[1]}")
-    groups = scores.unflatten(1, (-1, pattern.of))
-    lowest = groups.argsort(-1, stable=True)[..., : pattern.zeros]
+    groups = scores.reshape(len(scores), -1, pattern.of)
+    lowest = groups.argsort(dim=-1, stable=True)[..., : pattern.zeros]
     return torch.ones_like(groups, dtype=torch.bool).scatter(-1, lowest, value=False).flatten(1)
 
 
@@ -89,7 +89,8 @@ def _inverse_factor(hessian: Tensor, is_dead: Tensor, damping: float) -> Tensor:
     mean = diagonal.mean().clamp(min=torch.finfo(torch.float64).tiny)
     damped = hessian + torch.diag(damping * mean + is_dead.double() * mean)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-    return torch.linalg.cholesky(inverse, upper=True)
+    factor: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return factor
 
 
 def _pruned_block(weights: Tensor, factor: Tensor, how: float | Pattern) -> tuple[Tensor, Tensor]:
@@ -108,6 +109,7 @@ def _all_but_lowest(scores: Tensor, share: float) -> Tensor:
     if not 0 <= share <= 1:
         raise ValueError(f"sparsity must be in 0..1, got {share}")
     lowest = scores.flatten().argsort(stable=True)[: round(share * scores.numel())]
-    mask = torch.ones(scores.numel(), dtype=torch.bool, device=scores.device)
+    mask: Tensor = torch.ones(scores.numel(), dtype=torch.bool, device=scores.device)
     mask[lowest] = False
-    return mask.view(scores.shape)
+    made: Tensor = mask.view(scores.shape)
+    return made

@@ -7,7 +7,7 @@ prepare ──> strategy of each base model ──> measure ──> package ─�
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,11 +127,15 @@ def _subjects(strategy: Strategy) -> list[Subject]:
 
 def _file(record: RunRecord, prepared: Prepared, bundle: bundles.Bundle) -> Outcome:
     """Write the bundle in the run's folder, validate it there, and file it only if no rule is broken."""
+    from harness.report.page import report_page  # draws: half a second that nobody pays for --help
+
     bundle, number = numbered(bundle, track_folder(prepared))
     draft = prepared.workspace.root / "runs" / record.run / bundle.submission.id
     bundles.write(bundle, draft)
     report = validate(draft, prepared.edition, weights=checkpoints_folder(prepared))
     report = report.with_findings(plugin_findings(prepared, draft))
+    bundle = replace(bundle, report=report_page(draft, report).encode())
+    bundles.write(bundle, draft)
     folder = track_folder(prepared) / bundle.submission.id
     if not report.has_errors and not bundles.is_filed(bundle, folder):
         bundles.write(bundle, folder)

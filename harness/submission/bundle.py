@@ -48,6 +48,8 @@ class Bundle:
     edition: Edition
     items: Mapping[str, bytes] = field(default_factory=dict)
     """Files of items by the name that a task score has as its ``items_file``."""
+    report: bytes | None = None
+    """``report.html``, once there are findings to make it from."""
 
 
 def write(bundle: Bundle, folder: Path) -> Path:
@@ -109,7 +111,18 @@ def is_filed(bundle: Bundle, folder: Path) -> bool:
     Looks that were taken after it was filed do not make it another one.
     """
     then = _as_of(bundle, folder)
-    return all(_holds(folder / name, content) for name, content in contents(then).items())
+    pages = (then.report, None, _page(folder))
+    return any(_holds_all(folder, replace(then, report=page)) for page in dict.fromkeys(pages))
+
+
+def _page(folder: Path) -> bytes | None:
+    """The page that stands in ``folder``: what it says follows from the rest, so another one is no other entry."""
+    path = folder / layout.REPORT
+    return path.read_bytes() if path.is_file() and not path.is_symlink() else None
+
+
+def _holds_all(folder: Path, bundle: Bundle) -> bool:
+    return all(_holds(folder / name, content) for name, content in contents(bundle).items())
 
 
 def _as_of(bundle: Bundle, folder: Path) -> Bundle:
@@ -143,6 +156,8 @@ def contents(bundle: Bundle) -> dict[str, bytes]:
     files = {name: _json(document) for name, document in documents.items()} | dict(bundle.items)
     files[layout.RESULTS] = results_csv.render(submission.mean, bundle.edition).encode()
     files[layout.README] = page.render(submission, bundle.recipe, bundle.edition).encode()
+    if bundle.report is not None:
+        files[layout.REPORT] = bundle.report
     manifest = submission.model_copy(update={"files": file_records(files)})
     files[layout.SUBMISSION] = _json(manifest)
     return files

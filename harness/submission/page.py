@@ -26,6 +26,7 @@ ROLES = """\
 after recovery (this is what is submitted), `control` the dense model after the same training with nothing removed."""
 
 FILES = (
+    ("report.html", "this entry as a page for a browser"),
     ("submission.json", "the manifest: everything below by digest, and every number of this page"),
     ("Results.csv", "the competition's columns, one row: the mean over the models"),
     ("models/", "the result of each base model"),

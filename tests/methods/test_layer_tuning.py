@@ -84,11 +84,11 @@ class TestExitModel:
     def test_gradients_inside_the_window_only(self, model):
         """Layers below have none, layers above were never run."""
         exits = ExitModel(model, (1, 3), heads="own")
-        window = segments(4, 2, 2)[0]
+        segment = segments(4, 2, 2)[0]
         run = []
         for number, layer in enumerate(model.model.layers):
             layer.register_forward_hook(lambda *_, number=number: run.append(number))
-        exits.open(window)
+        exits.open(segment)
         exits(TOKENS, exit_layer=1).sum().backward()
         assert run == [0, 1]
         has_gradient = {name for name, each in exits.named_parameters() if each.grad is not None}

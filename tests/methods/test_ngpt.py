@@ -122,7 +122,7 @@ class TestFunction:
         assert (logits(model).abs() <= bound * (1 + 1e-6)).all()
 
     def test_heads_have_bounded_products(self):
-        """Query and key of one dimension factor each are unit vectors times it: their product stays within its square."""
+        """Query and key are unit vectors times the same factor: their product stays within its square."""
         model = trained_model()
         scale = model.model.layers[0].self_attn.qk_scale
         with torch.no_grad():

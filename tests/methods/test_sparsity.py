@@ -74,13 +74,15 @@ class TestSparseGpt:
         made = sparse_gpt(weight, moments, Pattern(zeros=2, of=4), block=8)
         assert ((made.unflatten(1, (-1, 4)) == 0).sum(-1) == 2).all()
 
-    @settings(max_examples=20)
-    @given(seeds)
-    def test_making_up_helps(self, seed):
-        """Beside the same zeros with the other weights as they were."""
-        weight, moments = problem(seed)
-        made = sparse_gpt(weight, moments, 0.5)
-        assert output_error(made - weight, moments) < output_error(weight * (made != 0) - weight, moments)
+    def test_making_up_helps(self):
+        """Over many problems, beside the same zeros with the other weights as they were: greedy, so not in each one."""
+        moved = kept = 0.0
+        for seed in range(20):
+            weight, moments = problem(seed)
+            made = sparse_gpt(weight, moments, 0.5)
+            moved += output_error(made - weight, moments)
+            kept += output_error(weight * (made != 0) - weight, moments)
+        assert moved < 0.8 * kept
 
     def test_nothing_asked(self):
         """No zeros, the weights themselves; a channel that never carries anything goes."""

@@ -121,6 +121,8 @@ class TestTrain:
         summary = history.summary()
         assert summary["loss_last"] < 0.3 * summary["loss_first"]
         assert summary["token_count"] == 150 * 8 * 12
+        assert summary["history"]["optimizer_step"] == list(range(1, 151))
+        assert summary["history"]["loss"][0] == pytest.approx(history.steps[0].loss, rel=1e-5)
 
     def test_only_what_requires_a_gradient_moves(self, new_model, windows, tmp_path):
         """Frozen weights stay bit for bit, and are not in the state either."""

@@ -47,7 +47,15 @@ def words(count, seed=0):
 class TestUrlLines:
     @pytest.mark.parametrize(
         "line",
-        ["see https://a.b/c", "www.example.xyz is it", "write to example.com/me", "Shop.co.uk", "(http://x)", "t.cn", "请看www.a.cn"],
+        [
+            "see https://a.b/c",
+            "www.example.xyz is it",
+            "write to example.com/me",
+            "Shop.co.uk",
+            "(http://x)",
+            "t.cn",
+            "请看www.a.cn",
+        ],
     )
     def test_finds(self, line):
         """Schemes, www and names of the web."""

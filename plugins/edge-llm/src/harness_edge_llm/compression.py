@@ -64,7 +64,7 @@ def _layerwise(request: CompressRequest[EdgeOptions, LayerwiseStep]) -> StepResu
     output = apply(request.student.path, plan, request.workdir / "made", request.progress)
     sizes = [plan.sizes(anatomy, layer) for layer in range(anatomy.layer_count)]
     notes: dict[str, Any] = {axis: [each[axis] for each in sizes] for axis in found.errors}
-    errors = {axis: [by_layer[layer] for layer in sorted(by_layer)] for axis, by_layer in found.errors.items()}
+    errors: Any = {axis: [by_layer[layer] for layer in sorted(by_layer)] for axis, by_layer in found.errors.items()}
     return StepResult(checkpoint=output, notes={**notes, "errors": errors})
 
 
