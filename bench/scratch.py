@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 WINDOW, BATCH, HELD_OUT = 160, 16, 32
 HIDDEN, LAYERS, HEADS, INTERMEDIATE = 128, 3, 4, 384
 MIXTURE: Final = {"c4": 0.85, "alpaca": 0.15}
-RATES: Final[dict[str, tuple[float, ...]]] = {"ngpt": (1e-2, 3e-2, 6e-2), "llama": (3e-3, 1e-2, 2e-2)}
+RATES: Final[dict[str, tuple[float, ...]]] = {"ngpt": (1e-2, 2e-2, 3e-2), "llama": (3e-3, 5e-3, 1e-2)}
 """Tried on the first seed, unless others are asked for."""
 MEASUREMENTS: Final = 20
 ABOVE: Final = (0.5, 0.2, 0.05, 0.0)
@@ -211,10 +211,12 @@ def report(curves: Sequence[Curve], seeds: Sequence[int], steps: int) -> str:
     """The page."""
     counts = {kind: parameters(model(windows_vocabulary(), 0)) for kind, model in MODELS.items()}
     tokens = steps * BATCH * WINDOW
+    rates = {kind: dict.fromkeys(f"{c.rate:g}" for c in curves if c.kind == kind) for kind in MODELS}
+    tried = " ".join(",".join(of_kind) for of_kind in rates.values())
     lines = [
         "# nGPT pico against a Llama pico",
         "",
-        f"Made by `python bench/scratch.py --steps {steps} --seeds {','.join(map(str, seeds))}`.",
+        f"Made by `python bench/scratch.py --steps {steps} --seeds {','.join(map(str, seeds))} --rates {tried}`.",
         "",
         f"{tokens:,} tokens of the demo's corpus (85 % documents, 15 % instructions), the same windows in the same",
         f"order; nGPT {counts['ngpt']:,} trained parameters, Llama {counts['llama']:,}. Loss in nats/token on",

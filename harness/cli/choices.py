@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WORKSPACE_VARIABLE = "HARNESS_WORKSPACE"
 
 Plugin = Annotated[str | None, typer.Option("--plugin", help="The strategy, e.g. baseline-l1.", show_default=False)]
-Track = Annotated[str, typer.Option(help="demo, compression or scratch.")]
+Track = Annotated[str, typer.Option(help="demo, demo-scratch, compression or scratch.")]
 Models = Annotated[str, typer.Option(help="Base models, comma-separated, or all.")]
 RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="A recipe file; the plugin's own if absent.")]
 Overrides = Annotated[
@@ -23,7 +23,10 @@ Overrides = Annotated[
 ]
 Budget = Annotated[float, typer.Option(help="Share of the base's parameters to keep, embeddings included.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-Bases = Annotated[list[str] | None, typer.Option("--base", help="NAME=PATH_OR_HUB_ID of a base model.")]
+Bases = Annotated[
+    list[str] | None,
+    typer.Option("--base", help="NAME=PATH_OR_HUB_ID of a base model; for a track from scratch, of the tokenizer."),
+]
 Data = Annotated[list[str] | None, typer.Option("--data", help="NAME=PATH of a local copy of an allowed data set.")]
 Tasks = Annotated[
     str | None,
@@ -101,7 +104,7 @@ def settings_from(plugin: str | None, typed: dict[str, object]) -> SubmitSetting
             {
                 "plugin": plugin,
                 "threads": threads or psutil.cpu_count(logical=False) or 1,
-                "time_limit_s": time_limit or (DEMO_TIME_LIMIT_S if typed["track"] == "demo" else DEFAULT_TIME_LIMIT_S),
+                "time_limit_s": time_limit or _time_limit_s(str(typed["track"])),
                 "memory_limit_bytes": int(float(str(memory)) * 1e9) if memory else int(total * MEMORY_SHARE),
                 **typed,
             }
@@ -110,3 +113,7 @@ def settings_from(plugin: str | None, typed: dict[str, object]) -> SubmitSetting
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
         raise UsageError(f"--{option}: {first['msg'].lower()}, found {first['input']!r}") from error
+
+
+def _time_limit_s(track: str) -> float:
+    return DEMO_TIME_LIMIT_S if track.startswith("demo") else DEFAULT_TIME_LIMIT_S

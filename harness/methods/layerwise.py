@@ -19,6 +19,7 @@ from torch import nn
 
 from harness.checkpoint.dtypes import to_float32
 from harness.checkpoint.reader import open_checkpoint
+from harness.errors import UsageError
 from harness.methods.moments import OUTPUT_EXPONENT, Moments, batch_mask, listening, module_of
 from harness.progress import silent
 from harness.structured import files
@@ -111,7 +112,10 @@ def skeleton(checkpoint: Path) -> PreTrainedModel:
 
         with torch.device("meta"):
             structured: PreTrainedModel = StructuredForCausalLM(load_config(checkpoint))
-        return _with_identity_norm(structured, structured.model.shapes.block.final_norm)
+        final_norm = structured.model.shapes.block.final_norm
+        if final_norm is None:
+            raise UsageError(f"{checkpoint}: has no norm at its end (nGPT); its layers cannot be walked one by one")
+        return _with_identity_norm(structured, final_norm)
     config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]

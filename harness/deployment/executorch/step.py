@@ -104,6 +104,52 @@ class Norm(nn.Module):
         return normed if self.bias is None else normed + self.bias
 
 
+class Unit(nn.Module):
+    """Vectors divided by their lengths, in FP32."""
+
+    ones: Tensor
+
+    def __init__(self, size: int, epsilon: float) -> None:
+        super().__init__()
+        self.register_buffer("ones", torch.ones(1, size), persistent=False)
+        self.smallest = epsilon * epsilon
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """``[..., size]`` to ``[..., size]``."""
+        exact = vectors.float()
+        return exact * torch.rsqrt(functional.linear(exact * exact, self.ones) + self.smallest)
+
+
+class Move(nn.Module):
+    """On the unit sphere, by a share of each dimension towards an output and back onto the sphere (nGPT)."""
+
+    def __init__(self, size: int, epsilon: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(size, device="meta"))
+        self.unit = Unit(size, epsilon)
+
+    def forward(self, hidden: Tensor, output: Tensor) -> Tensor:
+        """Both ``[n, size]``; ``hidden`` after the move."""
+        exact = hidden.float()
+        moved = exact + self.weight.float() * (self.unit(output) - exact)
+        return cast("Tensor", self.unit(moved)).to(hidden.dtype)
+
+
+class HeadScale(nn.Module):
+    """Heads as unit vectors, each dimension times a factor that the heads of a KV group share."""
+
+    def __init__(self, size: int, head_dim: int, epsilon: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(size, device="meta"))
+        self.unit, self.head_dim = Unit(head_dim, epsilon), head_dim
+
+    def forward(self, states: Tensor) -> Tensor:
+        """``[n, heads, d]`` of any lengths."""
+        factors = self.weight.float().view(-1, 1, self.head_dim)
+        exact: Tensor = self.unit(states).view(states.shape[0], factors.shape[0], -1, self.head_dim)
+        return (exact * factors).view(states.shape).to(states.dtype)
+
+
 class StepLayer(nn.Module):
     """One decoder layer and its part of the cache."""
 
@@ -127,6 +173,10 @@ class StepLayer(nn.Module):
 
     def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         """``[n, D]`` to ``[n, D]``; ``cos`` and ``sin`` are ``[n, 1, d]``, ``mask`` is ``[n, C]``."""
+        if self.block.norm == "sphere":
+            attended = self._attend(hidden, cos, sin, mask, positions)
+            hidden = self._run(self.block.attention_norm, hidden, attended)
+            return self._run(str(self.block.mlp_norm), hidden, self._mlp(hidden))
         normed = self._run(self.block.attention_norm, hidden)
         attended = self._attend(normed, cos, sin, mask, positions)
         if self.block.mlp_norm is None:
@@ -137,8 +187,11 @@ class StepLayer(nn.Module):
     def _attend(self, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         tokens, heads, size = hidden.shape[0], self.kv_heads * self.group, self.head_dim
         query, key, value = self._project((self.block.query, self.block.key, self.block.value), hidden)
-        query = self._turned(self.block.query_norm, query.view(tokens, heads, size), cos, sin) * size**-0.5
+        query = self._turned(self.block.query_norm, query.view(tokens, heads, size), cos, sin)
         key = self._turned(self.block.key_norm, key.view(tokens, self.kv_heads, size), cos, sin)
+        if self.block.query_key_scale is not None:
+            query, key = (self._run(self.block.query_key_scale, states) for states in (query, key))
+        query = query * size ** (-0.5 if self.block.query_key_scale is None else 0.5)
         keys, values = self._remember(key, value.view(tokens, self.kv_heads, size), positions)
         query = query.view(tokens, self.kv_heads, self.group, size).permute(1, 2, 0, 3)
         scores = torch.bmm(query.reshape(self.kv_heads, self.group * tokens, size), keys)
@@ -184,8 +237,8 @@ class StepLayer(nn.Module):
         rows = {query: self.group * size, key: size, value: size}
         return [rows.get(part, intermediate) for part in parts]
 
-    def _run(self, name: str, hidden: Tensor) -> Tensor:
-        return cast("Tensor", self.get_submodule(name)(hidden))
+    def _run(self, name: str, *inputs: Tensor) -> Tensor:
+        return cast("Tensor", self.get_submodule(name)(*inputs))
 
     def _has(self, name: str) -> bool:
         return any(known == name for known, _ in self.named_modules())
@@ -202,9 +255,11 @@ class Step(nn.Module):
         super().__init__()
         self.dtype = dtype
         hidden, vocabulary = anatomy.sizes[HIDDEN_AXIS], anatomy.sizes[VOCABULARY_AXIS]
-        self.final_norm = f"model.{anatomy.table.block.final_norm}"
+        final_norm = anatomy.table.block.final_norm
+        self.final_norm = None if final_norm is None else f"model.{final_norm}"
         place(self, "model.embed_tokens", Linear(vocabulary, hidden, bias=False))
-        place(self, self.final_norm, make_norm(anatomy, hidden, f"{self.final_norm}."))
+        if self.final_norm is not None:
+            place(self, self.final_norm, make_norm(anatomy, hidden, f"{self.final_norm}."))
         self.lm_head = Linear(vocabulary, hidden, bias="lm_head.bias" in anatomy.tensors)
         layers = [StepLayer(anatomy, index, context_tokens, dtype) for index in range(anatomy.layer_count)]
         place(self, "model.layers", nn.ModuleList(layers))
@@ -222,7 +277,10 @@ class Step(nn.Module):
         mask = torch.where(self.places[None] <= positions[:, None], 0.0, MASKED).to(self.dtype)
         for layer in cast("nn.ModuleList", self.get_submodule("model.layers")):
             hidden = layer(hidden, cos, sin, mask, positions)
-        return cast("Tensor", self.lm_head(self.get_submodule(self.final_norm)(hidden[-1:])))
+        last = hidden[-1:]
+        if self.final_norm is not None:
+            last = self.get_submodule(self.final_norm)(last)
+        return cast("Tensor", self.lm_head(last))
 
 
 def activation_of(anatomy: Anatomy) -> Callable[[Tensor], Tensor]:
@@ -248,10 +306,21 @@ def layer_modules(anatomy: Anatomy, index: int) -> dict[str, nn.Module]:
             bias = f"{prefix}{name}.A.bias" in anatomy.tensors
             modules[name] = Factorised(shape[0], shape[1], inputs, bias=bias)
         elif len(shape) == VECTOR:
-            modules[name] = make_norm(anatomy, shape[0], f"{prefix}{name}.")
+            modules[name] = make_vector(anatomy, name, shape[0], prefix)
         else:
             modules[name] = Linear(*shape, bias=f"{prefix}{name}.bias" in anatomy.tensors)
     return modules
+
+
+def make_vector(anatomy: Anatomy, name: str, size: int, prefix: str) -> nn.Module:
+    """The module of a layer whose weight is a vector: a norm, or what a block on the sphere has in its place."""
+    block = anatomy.table.block
+    if block.norm != "sphere":
+        return make_norm(anatomy, size, f"{prefix}{name}.")
+    epsilon = float(anatomy.config[block.norm_epsilon])
+    if name == block.query_key_scale:
+        return HeadScale(size, anatomy.sizes["head_dim"], epsilon)
+    return Move(size, epsilon)
 
 
 def make_norm(anatomy: Anatomy, size: int, prefix: str) -> Norm:

@@ -67,6 +67,8 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(structure: Structure, flat: Mapping[str, Any]) -> None:
+    if structure.block.norm == "sphere":
+        raise UsageError("structure.json: norm 'sphere' (nGPT): MLC definitions are generated for rms and layer norms")
     kind = (flat["rope_scaling"] or {}).get("rope_type", PLAIN_ROTATION)
     if kind not in ROTATIONS:
         raise UsageError(f"config.json: rotation {kind!r}: MLC's cache computes {' and '.join(ROTATIONS)}")

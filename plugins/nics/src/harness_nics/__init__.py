@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness import hookimpl
 from harness_nics.options import NicsOptions
+from harness_nics.scratch_options import InitialiseStep, SphereStep
 
 if TYPE_CHECKING:
-    from harness import CompressRequest, Forecast, ForecastRequest, StepResult, TrainRequest
-    from harness_nics.options import RecoveryStep
+    from harness import CompressRequest, Forecast, ForecastRequest, InitialiseRequest, StepResult, TrainRequest
 
 
 @hookimpl
@@ -24,9 +24,21 @@ def options_model() -> type[NicsOptions]:
 @hookimpl
 def forecast(request: ForecastRequest[NicsOptions, Any]) -> Forecast | None:
     """Compute the shape from the configuration; a rank search's is not known before it has run."""
+    if isinstance(request.step, InitialiseStep):
+        from harness_nics import scratch
+
+        return scratch.forecast(request)
     from harness_nics import planning
 
     return planning.forecast(request)
+
+
+@hookimpl
+def initialise(request: InitialiseRequest[NicsOptions, InitialiseStep]) -> StepResult:
+    """Write the untrained nGPT that an entry of track scratch starts from."""
+    from harness_nics import scratch
+
+    return scratch.initialise(request)
 
 
 @hookimpl
@@ -38,8 +50,12 @@ def compress(request: CompressRequest[NicsOptions, Any]) -> StepResult:
 
 
 @hookimpl
-def train(request: TrainRequest[NicsOptions, RecoveryStep]) -> StepResult:
-    """Recover on data from the door: adapters, every weight, or a slice of the ranks."""
+def train(request: TrainRequest[NicsOptions, Any]) -> StepResult:
+    """Train on data from the door: adapters, every weight, a slice of the ranks; from scratch, on the sphere."""
+    if isinstance(request.step, SphereStep):
+        from harness_nics import scratch
+
+        return scratch.train(request)
     from harness_nics import recovery
 
     return recovery.recover(request)

@@ -3,6 +3,8 @@
     compress   vocabulary   width   fuse   decompose   merge
     train      lora         full    partial
 
+Those of track scratch stand in ``scratch_options``.
+
 Defaults are the published numbers read as they were meant; what repeats the original to the letter is named ``compat``.
 """
 
@@ -13,6 +15,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from harness import Options, Step
+from harness_nics.scratch_options import InitialiseStep, PretrainStep, SftStep
 
 Mixture = Annotated[
     dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]],
@@ -228,7 +231,10 @@ class PartialStep(RecoveryStep):
     """Whether all that is not factorised is trained as well, as the original's code does; its text says it is not."""
 
 
-AnyStep = VocabularyStep | WidthStep | FuseStep | DecomposeStep | MergeStep | LoraStep | FullStep | PartialStep
+CompressionStep = VocabularyStep | WidthStep | FuseStep | DecomposeStep | MergeStep | LoraStep | FullStep | PartialStep
+
+ScratchStep = InitialiseStep | PretrainStep | SftStep
+AnyStep = CompressionStep | ScratchStep
 
 
 class NicsOptions(Options):
