@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from harness.errors import CheckpointCorrupt
-from harness.judge import measure
+from harness.judge import edge
 from harness.judge.opencompass import items_path
 from harness.run import filing, measuring
 from harness.run.measuring import Measuring, Subject
@@ -48,12 +48,12 @@ def fake_tasks(monkeypatch):
             for model in request.models
         )
 
-    def shorter(path, *, rule, surroundings):
+    def shorter(path, *, package, rule, surroundings):
         quick = rule.model_copy(update={"prefill_tokens": 8, "decode_tokens": 2, "repeats": 2})
-        return measure.measure_performance(path, rule=quick, surroundings=surroundings)
+        return edge.measure_for_record(path, package=package, rule=quick, surroundings=surroundings)
 
     monkeypatch.setattr(measuring, "measure_tasks", tasks)
-    monkeypatch.setattr(measuring, "measure_performance", shorter)
+    monkeypatch.setattr(measuring, "measure_for_record", shorter)
     monkeypatch.setattr(measuring, "held_out_texts", lambda prepared: _texts(prepared.workspace.root))
     engine = ToolchainRecord(name="none", version="0", pins_digest="2" * 64, packages={})
     monkeypatch.setattr(filing, "toolchain_record", lambda: engine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import PluginNotFound
+from harness.judge.edge import FiledFigure
 from harness.judge.results import Performance, Window, summarise
 from harness.run import filing, measuring, pipeline
 from harness.submission.measurements import Evaluation, TaskScore
@@ -23,9 +24,9 @@ def measured(monkeypatch):
         windows = (Window(8.0, 4), Window(6.0, 4))
         return [summarise(windows, token_count=5, window_tokens=window_tokens, texts_sha256="1" * 64) for _ in paths]
 
-    def performance(_path, *, rule, surroundings):
+    def performance(_path, *, package, rule, surroundings):
         calls.append(rule)
-        return Performance(
+        figure = Performance(
             runtime="none",
             dtype="float16",
             device="cpu",
@@ -44,6 +45,7 @@ def measured(monkeypatch):
             prefill_s=(1.0,) * rule.repeats,
             decode_s=(1.0,) * rule.repeats,
         )
+        return FiledFigure(performance=figure, runtime="transformers", why="a test")
 
     def tasks(request, _surroundings):
         def score(name, rule):
@@ -63,7 +65,7 @@ def measured(monkeypatch):
         )
 
     monkeypatch.setattr(measuring, "measure_bits_per_byte", bits)
-    monkeypatch.setattr(measuring, "measure_performance", performance)
+    monkeypatch.setattr(measuring, "measure_for_record", performance)
     monkeypatch.setattr(measuring, "measure_tasks", tasks)
     engine = ToolchainRecord(name="none", version="0", pins_digest="2" * 64, packages={"none": "0"})
     monkeypatch.setattr(filing, "toolchain_record", lambda: engine)

@@ -279,22 +279,3 @@ class TestRecipeText:
     def test_null_is_left_out(self):
         """TOML has no word for it."""
         assert recipe_text({"steps": [{"a": None, "b": 1}]}) == '\n[[step]]\n"b" = 1\n'
-
-
-@pytest.mark.slow
-class TestTheRealThing:
-    def test_compression_and_training_come_out_the_same(self, tmp_path):
-        """The baseline on the embedded model: channels cut, adapters trained and merged, bit for bit."""
-        settings = SubmitSettings(
-            plugin="baseline-l1",
-            seed=3,
-            control=False,
-            overrides=("lora.optimizer_steps=4",),
-            time_limit_s=600,
-            memory_limit_bytes=LIMITS.memory_bytes,
-        )
-        prepared = prepare(settings, Workspace(tmp_path / "first"))
-        lock = locked(prepared, carry_out(prepared, prepared.models[0], Silent()))
-        asked = Asked(limits=Limits(time_s=600, memory_bytes=LIMITS.memory_bytes))
-        found = rerun(prepare_replay(lock, asked, Workspace(tmp_path / "again")), Silent())
-        assert [step.same for step in found.steps] == [True, True, True]
