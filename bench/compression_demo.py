@@ -77,7 +77,7 @@ def main() -> None:
     """Run what is missing, print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workspace", type=Path)
-    parser.add_argument("--plugins", default=f"{BASELINE},nics")
+    parser.add_argument("--plugins", default=f"{BASELINE},nics,tinytron")
     parser.add_argument("--models", default="llama,qwen2,phi")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--budget", type=float, default=0.5)
