@@ -15,6 +15,7 @@ from harness.document import Document
 from harness.errors import CheckpointCorrupt
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 MANIFEST_NAME: Final = "package.json"
@@ -134,9 +135,13 @@ def verify(kind: type[ManifestT], folder: Path) -> ManifestT:
         CheckpointCorrupt: a file is missing, foreign or changed, or the manifest is not one.
     """
     manifest = read_manifest(kind, folder)
-    stated = {file.name: file for file in manifest.files}
-    found = {file.name: file for file in packaged_files(folder)}
-    wrong = sorted(name for name in stated.keys() | found.keys() if stated.get(name) != found.get(name))
+    require_files(folder, manifest.files, packaged_files(folder))
+    return manifest
+
+
+def require_files(folder: Path, stated: Iterable[PackagedFile], found: Iterable[PackagedFile]) -> None:
+    """Raise ``CheckpointCorrupt`` unless the files ``found`` in ``folder`` are those that its manifest states."""
+    theirs, ours = {file.name: file for file in stated}, {file.name: file for file in found}
+    wrong = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
     if wrong:
         raise CheckpointCorrupt(f"{folder}: missing, foreign or changed since it was packaged: {', '.join(wrong[:5])}")
-    return manifest

@@ -13,17 +13,17 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import ValidationError
-
 from harness.checkpoint.checkpoint import files_digest, list_files, read_config
 from harness.checkpoint.shards import read_layout
 from harness.checkpoint.writer import replace_folder
-from harness.deployment.manifest import MANIFEST_NAME, PackagedFile, PackageManifest
+from harness.deployment.manifest import MANIFEST_NAME, PackagedFile, PackageManifest, read_manifest, require_files
 from harness.errors import CheckpointCorrupt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from harness.checkpoint.checkpoint import CheckpointFile
 
 TOKENIZER: Final = "tokenizer.json"
 TEMPLATE: Final = "chat_template.jinja"
@@ -71,7 +71,7 @@ def describe(checkpoint: Path) -> PackageManifest:
         context_tokens=_positive(checkpoint, config, "max_position_embeddings"),
         stop_ids=_stop_ids(checkpoint, config, vocabulary_count),
         chat_template=_has_template(checkpoint),
-        files=tuple(PackagedFile(name=file.name, size_bytes=file.size_bytes, sha256=file.sha256) for file in files),
+        files=tuple(map(_packaged, files)),
     )
 
 
@@ -81,16 +81,14 @@ def read_package(folder: Path) -> PackageManifest:
     Raises:
         CheckpointCorrupt: a file is missing, foreign or changed, or the manifest is not one.
     """
-    try:
-        manifest = PackageManifest.read(folder / MANIFEST_NAME)
-    except (OSError, ValidationError) as error:
-        raise CheckpointCorrupt(f"{folder / MANIFEST_NAME}: is no manifest of a package: {error}") from error
-    stated = {file.name: (file.size_bytes, file.sha256) for file in manifest.files}
-    found = {file.name: (file.size_bytes, file.sha256) for file in list_files(folder) if file.name != MANIFEST_NAME}
-    wrong = sorted(name for name in stated.keys() | found.keys() if stated.get(name) != found.get(name))
-    if wrong:
-        raise CheckpointCorrupt(f"{folder}: missing, foreign or changed since it was packaged: {', '.join(wrong[:5])}")
+    manifest = read_manifest(PackageManifest, folder)
+    found = (_packaged(file) for file in list_files(folder) if file.name != MANIFEST_NAME)
+    require_files(folder, manifest.files, found)
     return manifest
+
+
+def _packaged(file: CheckpointFile) -> PackagedFile:
+    return PackagedFile(name=file.name, size_bytes=file.size_bytes, sha256=file.sha256)
 
 
 def _place(source: Path, target: Path) -> None:

@@ -15,27 +15,13 @@ from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PhiCo
 from harness.checkpoint.structure import Structure
 from harness.structured import files
 from harness.structured.loading import load
+from tests.structured.blocks import LLAMA
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from transformers import PreTrainedModel
 
-LLAMA = {
-    "norm": "rms",
-    "norm_epsilon": "rms_norm_eps",
-    "attention_norm": "input_layernorm",
-    "mlp_norm": "post_attention_layernorm",
-    "query": "self_attn.q_proj",
-    "key": "self_attn.k_proj",
-    "value": "self_attn.v_proj",
-    "output": "self_attn.o_proj",
-    "gate": "mlp.gate_proj",
-    "up": "mlp.up_proj",
-    "down": "mlp.down_proj",
-    "activation": "hidden_act",
-    "final_norm": "norm",
-}
 PHI = {
     "norm": "layer",
     "norm_epsilon": "layer_norm_eps",

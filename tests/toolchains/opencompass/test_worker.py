@@ -17,6 +17,7 @@ from harness.pico import catalogue
 from harness.structured import files, modeling_structured
 from harness.toolchains.opencompass.worker.subset import TASK_METRICS
 from harness.toolchains.opencompass.worker.task_data import FILES
+from tests.structured.blocks import LLAMA
 
 pytestmark = pytest.mark.toolchain
 
@@ -24,29 +25,12 @@ INSIDE = str(Path(__file__).parent / "inside.py")
 PERFECT = {"commonsense_qa": 100, "chid": 100, "humaneval": 100, "bbh": 100, "gsm8k": 100, "truthful_qa": 1}
 
 
-BLOCK = {
-    "norm": "rms",
-    "norm_epsilon": "rms_norm_eps",
-    "attention_norm": "input_layernorm",
-    "mlp_norm": "post_attention_layernorm",
-    "query": "self_attn.q_proj",
-    "key": "self_attn.k_proj",
-    "value": "self_attn.v_proj",
-    "output": "self_attn.o_proj",
-    "gate": "mlp.gate_proj",
-    "up": "mlp.up_proj",
-    "down": "mlp.down_proj",
-    "activation": "hidden_act",
-    "final_norm": "norm",
-}
-
-
 def write_structured(stock, folder):
     """The tiny Llama with a structure of its own beside its weights."""
     shutil.copytree(stock, folder)
     config = json.loads((folder / "config.json").read_text())
     layers = [{"intermediate": 96, "kv_group": 2, "head": 2}] * 2
-    record = {"format": 1, "model_type": "llama", "block": BLOCK, "biases": [], "fused": {}, "layers": layers}
+    record = {"format": 1, "model_type": "llama", "block": LLAMA, "biases": [], "fused": {}, "layers": layers}
     structure = Structure.model_validate(record)
     (folder / "config.json").write_bytes(files.config_bytes(files.config_fields(config, structure)))
     files.write_beside(folder, structure)
