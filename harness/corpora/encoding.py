@@ -18,6 +18,7 @@ from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
 
@@ -34,6 +35,17 @@ class EncodedSample:
     token_ids: list[int]
     prompt_token_count: int
     """How many of them, from the first, belong to the user's turn; 0 for a document."""
+
+
+def tokenizer_of(checkpoint: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in the folder ``checkpoint``; nothing is downloaded, nothing of the folder is run."""
+    # Here: who only encodes, or only asks for help, does not wait for transformers.
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        checkpoint, local_files_only=True, trust_remote_code=False
+    )
+    return tokenizer
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, samples: Sequence[Sample]) -> list[EncodedSample]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness_baseline_l1 import recovery, train
+from harness_baseline_l1 import train
 
 from harness.checkpoint.checkpoint import Checkpoint
 from harness.checkpoint.reader import open_checkpoint
 from harness.checkpoint.shards import read_layout
+from harness.methods import recovery as shelf
 
 SHORT = {
     "stage": "train",
@@ -58,7 +59,7 @@ class TestTrain:
     def test_killed_and_asked_again(self, tiny_checkpoints, tmp_path, ask, monkeypatch, step):
         """A run that died in the middle goes on from its state and ends in the same bytes."""
         whole = train(ask(tiny_checkpoints["phi"], step, tmp_path / "whole")).checkpoint
-        monkeypatch.setattr(recovery, "STATE_EVERY_S", 0.0)
+        monkeypatch.setattr(shelf, "STATE_EVERY_S", 0.0)
         seen = []
 
         def die_at_four(label, done, total, detail=""):

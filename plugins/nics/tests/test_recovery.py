@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness_nics import compress, recovery, train
+from harness_nics import compress, train
 
 from harness.checkpoint.checkpoint import Checkpoint
 from harness.checkpoint.reader import open_checkpoint
 from harness.checkpoint.shards import read_layout
 from harness.errors import UsageError
+from harness.methods import recovery as shelf
 
 TRAIN = {
     "stage": "train",
@@ -88,7 +89,7 @@ class TestTrain:
         """A run that died in the middle goes on from its state and ends in the same bytes."""
         step = STEPS[name]
         whole = train(ask(factorised, step, tmp_path / "whole")).checkpoint
-        monkeypatch.setattr(recovery, "STATE_EVERY_S", 0.0)
+        monkeypatch.setattr(shelf, "STATE_EVERY_S", 0.0)
 
         def die_at_four(label, done, total, detail=""):
             if label == "training" and done == 4:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoTokenizer
-
 from harness import StepResult
-from harness.corpora.windows import pack
 from harness.methods import fake_quantisation, layer_tuning, models
 from harness.methods.layer_tuning import ExitModel
-from harness.methods.training import TrainingSettings, train
+from harness.methods.recovery import recovery_settings, recovery_windows
+from harness.methods.training import train
 from harness.surgery import anatomy as anatomies
 
 if TYPE_CHECKING:
@@ -21,14 +19,11 @@ if TYPE_CHECKING:
     from harness.corpora.windows import Windows
     from harness_edge_llm.options import EdgeOptions, TuneStep
 
-STATE_EVERY_S = 10.0
-"""Seconds of work that a kill may cost."""
-
 
 def tune(request: TrainRequest[EdgeOptions, TuneStep]) -> StepResult:
     """Tune the student; what an earlier, killed try left in the workdir is gone on from, to the same bytes."""
     step = request.step
-    windows = _windows(request)
+    windows = recovery_windows(request)
     model = models.load(request.student.path, device=request.device)
     anatomy = anatomies.load(request.student.config())
     if step.bits < fake_quantisation.FULL_BITS:
@@ -41,25 +36,11 @@ def tune(request: TrainRequest[EdgeOptions, TuneStep]) -> StepResult:
     return StepResult(checkpoint=output, notes=notes)
 
 
-def training_settings(step: TuneStep) -> TrainingSettings:
-    """The step in the words of the shelf."""
-    return TrainingSettings(
-        optimizer_steps=step.optimizer_steps,
-        batch_windows=step.batch_windows,
-        micro_batch_windows=step.micro_batch_windows,
-        learning_rate=step.learning_rate,
-        warmup_count=round(step.warmup_fraction * step.optimizer_steps),
-        gradient_clip=step.gradient_clip,
-        compute=step.compute,
-        checkpoint_every_s=STATE_EVERY_S,
-    )
-
-
 def _trained(
     request: TrainRequest[EdgeOptions, TuneStep], model: PreTrainedModel, windows: Windows, layer_count: int
 ) -> dict[str, JsonValue]:
     step = request.step
-    settings = training_settings(step)
+    settings = recovery_settings(step, gradient_clip=step.gradient_clip)
     shared: dict[str, Any] = {"device": request.device, "seed": request.seed, "progress": request.progress}
     if step.stride is None or step.stride >= layer_count:
         return dict(train(model, windows, settings, state=request.workdir / "state", **shared).summary())
@@ -70,18 +51,3 @@ def _trained(
         f"layers_{part.first}_{part.exit}": dict(history.summary())
         for part, history in zip(parts, histories, strict=True)
     }
-
-
-def _windows(request: TrainRequest[EdgeOptions, TuneStep]) -> Windows:
-    step = request.step
-    return pack(
-        request.data,
-        step.mixture,
-        AutoTokenizer.from_pretrained(request.student.path, local_files_only=True, trust_remote_code=False),
-        window_tokens=step.window_tokens,
-        window_count=step.optimizer_steps * step.batch_windows,
-        seed=request.seed,
-        path=request.workdir / "windows",
-        progress=request.progress,
-        loss_on=step.loss_on,
-    )

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from transformers import AutoTokenizer
 
 from harness.checkpoint.checkpoint import Checkpoint
-from harness.corpora.windows import pack
 from harness.errors import UsageError
 from harness.methods import models
 from harness.methods.distillation import LiveTeacher, Targets
 from harness.methods.divergence import DistillationSettings
+from harness.methods.recovery import recovery_windows
 from harness.methods.teacher_cache import CacheSettings, remember
 from harness.methods.training import TrainingSettings
 from harness_tinytron.options import TaughtStep, TinytronOptions
@@ -32,18 +31,7 @@ TEACHER_WINDOWS = 16
 
 def windows_of(request: StepRequest[TinytronOptions, StepT]) -> Windows:
     """The step's training windows, packed once."""
-    step = request.step
-    return pack(
-        request.data,
-        step.mixture,
-        AutoTokenizer.from_pretrained(request.student.path, local_files_only=True, trust_remote_code=False),
-        window_tokens=step.window_tokens,
-        window_count=window_count(step),
-        seed=request.seed,
-        path=request.workdir / "windows",
-        progress=request.progress,
-        loss_on=step.loss_on,
-    )
+    return recovery_windows(request, window_count=window_count(request.step))
 
 
 def window_count(step: TaughtStep) -> int:
