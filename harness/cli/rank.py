@@ -12,7 +12,7 @@ from harness.cli.console import JsonFlag, print_json
 
 EXAMPLES = (
     "Examples: harness rank submissions  ·  harness rank submissions --track compression --what-if team-nine  ·  "
-    "harness rank submissions --figures phone.toml --json"
+    "harness rank submissions --figures phone.toml --html leaderboard.html"
 )
 
 
@@ -44,12 +44,15 @@ def rank(  # noqa: PLR0913 - the options of the command line
     asked: Annotated[
         list[str] | None, typer.Option("--what-if", help="Entry or team: what would move it. May be repeated.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="File to write this very ranking to, as one page.", show_default=False)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Show all ranked entries, not only the first ones.")] = False,
     seed: choices.Seed = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Rank the entries of a folder by the official rank-sum; places come with intervals, and are shared in doubt."""
-    from harness.cli.ranked import print_leaderboard
+    from harness.cli.ranked import print_leaderboard, write_page
     from harness.ranking.building import Asked, build
     from harness.ranking.entries import Choice, read_field
 
@@ -59,7 +62,11 @@ def rank(  # noqa: PLR0913 - the options of the command line
     field = read_field(folder, choice, figures)
     wanted = Asked(track=field.track, models=field.models, seed=seed, what_if=tuple(asked or ()))
     board = build(field.entrants, field.edition, wanted)
+    if html is not None:
+        write_page(board, folder, html)
     if as_json:
         print_json(board.model_dump(mode="json"))
     else:
         print_leaderboard(board, every=every)
+        if html is not None:
+            typer.echo(f"\nwritten     {html}")

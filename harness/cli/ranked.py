@@ -12,6 +12,7 @@ from harness.rules.finding import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from harness.ranking.leaderboard import Cell, Leaderboard, Row
     from harness.ranking.what_if import Change, WhatIf
@@ -49,6 +50,21 @@ def print_leaderboard(board: Leaderboard, *, every: bool) -> None:
         _print_what_if(one)
     for warning in board.warnings:
         typer.secho(f"\n! {plain(warning)}", fg="yellow")
+
+
+def write_page(board: Leaderboard, folder: Path, file: Path) -> None:
+    """Write ``board`` to ``file`` as one page, whose links lead to the pages of the entries in ``folder``.
+
+    Raises:
+        UsageError: ``file`` is a folder.
+    """
+    from harness.document import write_atomically
+    from harness.errors import UsageError
+    from harness.report.leaderboard import leaderboard_page
+
+    if file.is_dir():
+        raise UsageError(f"{file}: expected a file to write the page to, found a folder; name a file in it")
+    write_atomically(file, leaderboard_page(board, folder, file.parent).encode())
 
 
 def _print_rows(board: Leaderboard, rows: Sequence[Row]) -> None:

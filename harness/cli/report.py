@@ -69,14 +69,13 @@ def _write_report(bundle: Path, out: Path | None, edition: str | None, weights: 
 def _write_leaderboard(
     folder: Path, out: Path | None, edition: str | None, weights: Path | None, track: str | None
 ) -> Path:
-    from harness.document import write_atomically
+    from harness.cli.ranked import write_page
     from harness.ranking.building import Asked, build
     from harness.ranking.entries import Choice, read_field
-    from harness.report.leaderboard import leaderboard_page
 
     written = out or folder / LEADERBOARD
     choice = Choice(track=track, edition=edition, models=(), weights=weights, with_broken=False)
     field = read_field(folder, choice, None)
     board = build(field.entrants, field.edition, Asked(track=field.track, models=field.models, seed=0, what_if=()))
-    write_atomically(written, leaderboard_page(board, folder, written.parent).encode())
+    write_page(board, folder, written)
     return written

@@ -75,6 +75,30 @@ class TestRank:
         assert "\x1b" not in shown
         assert "\\x1b[2Jevil" in shown
 
+    def test_the_page_is_of_exactly_this_ranking(self, harness, folder, tmp_path):
+        """Figures, seed and who is barred: the page is made from what was printed, not ranked again."""
+        figures = tmp_path / "figures.toml"
+        figures.write_text('[[entry]]\nname = "2026-11-22-alpha-baseline-l1"\ndisqualified = "not reproduced"\n')
+        page = tmp_path / "pages" / "board.html"
+        shown = harness(folder, "--figures", figures, "--html", page)
+        assert shown.exit_code == 0, shown.exception
+        assert str(page) in shown.stdout
+        assert "not reproduced" in page.read_text()
+        assert "not reproduced" not in (harness(folder, "--html", page) and page.read_text())
+
+    def test_the_page_leaves_one_json_document(self, harness, folder, tmp_path):
+        """Also with --json, and also of figures alone."""
+        page = tmp_path / "board.html"
+        figures = resources.files("harness.ranking.published") / "neurips-2024-scratch.toml"
+        board = json.loads(harness(figures, "--json", "--html", page).stdout)
+        assert all(row["team"] in page.read_text() for row in board["rows"])
+
+    def test_a_folder_is_no_page(self, harness, folder, tmp_path):
+        """It says what is expected."""
+        error = harness(folder, "--html", tmp_path).exception
+        assert isinstance(error, UsageError)
+        assert "expected a file" in str(error)
+
     @pytest.mark.parametrize(
         ("words", "said"), [(("--what-if", "omega"), "--what-if omega"), (("--track", "moe"), "--track moe")]
     )
