@@ -72,6 +72,10 @@ class CompressRequest(StepRequest[OptionsT, StepT]):
 class TrainRequest(StepRequest[OptionsT, StepT]):
     """Write a model of the same shape with better weights."""
 
+    is_control: bool = False
+    """Whether the student is the base itself, or came of it by training alone: the yardstick of recovery. It is to be
+    trained on the same tokens; what is learned from the base has nothing to teach it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
@@ -102,6 +106,8 @@ class Forecast:
     config: Mapping[str, Any]
     """The ``config.json`` of the student after the step."""
     parameter_count: int
+    parameter_bounds: tuple[int, int] | None = None
+    """Least and most parameters where weights have a say in them; ``config`` is then one shape within. None: exact."""
     notes: Mapping[str, JsonValue] = field(default_factory=dict)
 
 

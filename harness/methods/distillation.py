@@ -43,8 +43,11 @@ class Features(NamedTuple):
 class ChunkTarget(Protocol):
     """The teacher's word on some rows."""
 
-    def rows(self, place: slice) -> torch.Tensor | TopK:
-        """Logits ``[c, V]`` at temperature 1, or what was remembered, of the rows at ``place``."""
+    def rows(self, place: slice) -> torch.Tensor | TopK | None:
+        """Logits ``[c, V]`` at temperature 1, or what was remembered, of the rows at ``place``.
+
+        None where there is no teacher.
+        """
 
 
 class Targets(Protocol):
@@ -96,6 +99,19 @@ def distillation_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
     """The loss of ``harness.methods.training.train`` for a ``Distilled`` model."""
     loss: torch.Tensor = model(batch)
     return loss
+
+
+class NoTeacher:
+    """Targets of a training on the text alone, ``kl`` 0: the same loss by chunks, and nobody is asked."""
+
+    def of(self, batch: Batch, counted: torch.Tensor) -> ChunkTarget:
+        """See ``Targets``."""
+        del batch, counted
+        return self
+
+    def rows(self, place: slice) -> None:
+        """See ``ChunkTarget``."""
+        del place
 
 
 class LiveTeacher:

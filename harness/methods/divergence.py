@@ -43,19 +43,27 @@ class DistillationSettings:
 
 @torch.no_grad()
 def token_losses(
-    logits: torch.Tensor, target: torch.Tensor | TopK, labels: torch.Tensor, settings: DistillationSettings
+    logits: torch.Tensor, target: torch.Tensor | TopK | None, labels: torch.Tensor, settings: DistillationSettings
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss of every row and its gradient by the logits.
 
     Args:
         logits: float32 ``[c, V]`` of the student; may be overwritten.
-        target: The teacher's logits ``[c, V]``, or its top k at the settings' temperature.
+        target: The teacher's logits ``[c, V]``, or its top k at the settings' temperature; not looked at where ``kl``
+            is 0.
         labels: int64 ``[c]``.
         settings: Weights and temperature.
 
     Returns:
         Losses ``[c]`` and gradients ``[c, V]``.
+
+    Raises:
+        ValueError: no target, and a divergence from it is asked for.
     """
+    if target is None and settings.kl:
+        raise ValueError("a divergence needs a teacher; set kl to 0 to learn from the text alone")
+    if target is None or not settings.kl:
+        return _cross_entropy(logits, labels, settings)
     warm = settings.temperature
     if isinstance(target, TopK):
         loss, gradient = _top_k_divergence(logits / warm if settings.ce or warm != 1.0 else logits, target)
@@ -64,12 +72,20 @@ def token_losses(
     # d(T^2 KL)/d logits = T^2 * (q - p) / T.
     loss, gradient = loss.mul_(settings.kl * warm * warm), gradient.mul_(settings.kl * warm)
     if settings.ce:
-        log_q = functional.log_softmax(logits, dim=-1)
-        loss -= settings.ce * log_q.gather(1, labels[:, None])[:, 0]
-        wrong = log_q.exp_()
-        wrong[torch.arange(len(labels), device=labels.device), labels] -= 1
-        gradient.add_(wrong, alpha=settings.ce)
+        told, wrong = _cross_entropy(logits, labels, settings)
+        loss, gradient = loss.add_(told), gradient.add_(wrong)
     return loss, gradient
+
+
+def _cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, settings: DistillationSettings
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """``ce`` times the loss against the text, and ``ce * (q - label)``."""
+    log_q = functional.log_softmax(logits, dim=-1)
+    loss = log_q.gather(1, labels[:, None])[:, 0].mul_(-settings.ce)
+    wrong = log_q.exp_()
+    wrong[torch.arange(len(labels), device=labels.device), labels] -= 1
+    return loss, wrong.mul_(settings.ce) if settings.ce != 1.0 else wrong
 
 
 def _divergence(logits: torch.Tensor, teacher: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -63,6 +64,7 @@ def _forecast(manager: pluggy.PluginManager, request: WorkerRequest, progress: P
         value={
             "config": _json(forecast.config, request),
             "parameter_count": forecast.parameter_count,
+            "parameter_bounds": None if forecast.parameter_bounds is None else list(forecast.parameter_bounds),
             "notes": _json(forecast.notes, request),
         }
     )
@@ -73,7 +75,8 @@ def _step(manager: pluggy.PluginManager, request: WorkerRequest, progress: Progr
     step = options.steps[request.step_index]
     settings = DoorSettings.model_validate(request.door)
     door = DataDoor(settings, closed=not step.reads_data, evaluation=request.evaluation)
-    kind = CompressRequest if request.operation == "compress" else TrainRequest
+    compresses = request.operation == "compress"
+    kind = CompressRequest if compresses else partial(TrainRequest, is_control=request.is_control)
     asked = kind(
         base=_checkpoint(request.base),
         student=_checkpoint(request.student),

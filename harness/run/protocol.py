@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from harness.corpora.evaluation_sets import EvaluationSets
 from harness.document import Document
@@ -44,6 +44,8 @@ class WorkerRequest(Document):
     evaluation: EvaluationSets | None = None
     """What the text that a step reads is held against."""
     bundle: str | None = None
+    is_control: bool = False
+    """Whether a train step is done to the base, as the yardstick of recovery."""
     device: str = "cpu"
     seed: int = 0
 
@@ -88,6 +90,15 @@ class WorkerFailure(Document):
     error: str = ""
     """Name of the exception's class."""
     problems: tuple[Problem, ...] = ()
+
+
+class Predicted(Document):
+    """The answer to ``forecast``: as ``contracts.Forecast``; no configuration where the plugin predicts none."""
+
+    config: dict[str, Any] | None = None
+    parameter_count: int | None = None
+    parameter_bounds: tuple[int, int] | None = None
+    notes: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class WorkerResponse(Document):

@@ -127,6 +127,7 @@ class _Branch:
             "plugin": prepared.plugin_digest,
             "harness": prepared.library_digest,
             "engines": prepared.engines,
+            **({"is_control": True} if self.name == "control" else {}),
         }
 
     def _run(self, index: int, student: Checkpoint, folder: Path) -> Product:
@@ -143,6 +144,7 @@ class _Branch:
             evaluation=self.prepared.evaluation,
             device=settings.device,
             seed=settings.seed,
+            is_control=self.name == "control",
         )
         return product_of(request, self.prepared.host.call(request, folder, self.observer.event), folder)
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from harness.corpora.windows import Windows
 from harness.methods.batches import Batch, read_batch
-from harness.methods.distillation import Distilled, FeatureModel, LiveTeacher, distillation_loss
+from harness.methods.distillation import Distilled, FeatureModel, LiveTeacher, NoTeacher, distillation_loss
 from harness.methods.divergence import DistillationSettings, TopK, token_losses, top_k_bound, top_k_of
 from harness.methods.teacher_cache import CacheSettings, remember, rounding_bound
 from harness.methods.training import TrainingSettings, train
@@ -78,6 +78,28 @@ class TestChunked:
         value = loss(some_batch())
         assert value.item() == 0.0
         assert all(not grad.any() for grad in torch.autograd.grad(value, list(student.model.parameters())))
+
+    @pytest.mark.parametrize("ce", [1.0, 0.3])
+    def test_the_text_alone_needs_no_teacher(self, pair, ce):
+        """Without a divergence the loss and its gradients are those of plain cross-entropy, and nobody is asked."""
+        student, _ = pair
+        settings = DistillationSettings(kl=0.0, ce=ce, chunk_logits=7 * 261)
+        batch = some_batch()
+        plain = ce * functional.cross_entropy(
+            student.logits(batch.token_ids)[:, :-1].flatten(0, 1), batch.labels[:, 1:].flatten()
+        )
+        wanted = torch.autograd.grad(plain, list(student.model.parameters()))
+        found = Distilled(FeatureModel(student.model), NoTeacher(), settings)(batch)
+        torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+        for gradient, expected in zip(
+            torch.autograd.grad(found, list(student.model.parameters())), wanted, strict=True
+        ):
+            torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-5)
+
+    def test_a_divergence_needs_a_teacher(self):
+        """Nothing to learn from is told as such."""
+        with pytest.raises(ValueError, match="set kl to 0"):
+            token_losses(logits(0), None, torch.zeros(5, dtype=torch.long), DistillationSettings())
 
     def test_nothing_counted_is_zero(self, pair):
         """A batch of prompts alone teaches nothing and breaks nothing."""

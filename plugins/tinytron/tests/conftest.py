@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from harness_tinytron.options import TinytronOptions
@@ -26,11 +28,12 @@ def one_thread():
 def ask():
     """Build the request for one step, given as a table, on one checkpoint."""
 
-    def build(path, step, workdir, *, base=None, fraction=0.75, seed=0, progress=silent):
+    def build(path, step, workdir, *, base=None, fraction=0.75, seed=0, progress=silent, is_control=False):
         student = Checkpoint.of(path)
         options = TinytronOptions.model_validate({"steps": [step]})
         workdir.mkdir(exist_ok=True)
-        kind = CompressRequest if options.steps[0].stage == "compress" else TrainRequest
+        compresses = options.steps[0].stage == "compress"
+        kind = CompressRequest if compresses else partial(TrainRequest, is_control=is_control)
         return kind(
             base=Checkpoint.of(base or path),
             student=student,

@@ -59,6 +59,13 @@ class TestDistil:
         assert {(t.name, t.shape) for t in before.tensors} == {(t.name, t.shape) for t in after.tensors}
         assert result.notes["loss_last"] < result.notes["loss_first"]
 
+    def test_the_control_learns_from_the_text(self, tiny_checkpoints, tmp_path, ask):
+        """The base has nothing to learn from itself: no teacher is asked, and the text's loss falls."""
+        step = {**DISTIL, "optimizer_steps": 20, "learning_rate": 5e-3, "teacher": "nowhere"}
+        result = train(ask(tiny_checkpoints["qwen2"], step, tmp_path / "work", is_control=True))
+        assert result.notes["loss_last"] < result.notes["loss_first"]
+        assert not (tmp_path / "work" / "teacher").exists()
+
     def test_embeddings_alone(self, tiny_checkpoint, tmp_path, ask):
         """The first stage after a change of vocabulary leaves every layer as it was."""
         from harness.checkpoint.reader import open_checkpoint

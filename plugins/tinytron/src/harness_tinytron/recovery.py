@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from harness import StepResult
 from harness.methods import models
-from harness.methods.distillation import Distilled, FeatureModel, distillation_loss
+from harness.methods.distillation import Distilled, FeatureModel, NoTeacher, distillation_loss
+from harness.methods.divergence import DistillationSettings
 from harness.methods.dropout import DropoutSettings, attach_dropout
 from harness.methods.training import train
 from harness.surgery import anatomy as anatomies
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from harness import TrainRequest
+    from harness.methods.distillation import Targets
     from harness_tinytron.options import DistilStep, TinytronOptions
 
 EMBEDDING_PARAMETERS = ("embed_tokens", "lm_head")
@@ -25,14 +27,16 @@ def distil(request: TrainRequest[TinytronOptions, DistilStep]) -> StepResult:
     """Train the student towards the teacher; what an earlier, killed try left is gone on from, to the same bytes."""
     step = request.step
     windows = windows_of(request)
-    targets = targets_of(request, windows)
+    # The control is the teacher itself: what it can still learn, it learns from the text.
+    targets: Targets = NoTeacher() if request.is_control else targets_of(request, windows)
+    loss = DistillationSettings(kl=0.0, ce=1.0) if request.is_control else loss_settings(step)
     model = models.load(request.student.path, device=request.device)
     anatomy = anatomies.load(request.student.config())
     if step.trained == "embeddings":
         _freeze_body(model, f".{anatomy.table.block.final_norm}.")
     put = attach_dropout(model, anatomy, DropoutSettings(attention=step.attention_dropout, hidden=step.hidden_dropout))
     history = train(
-        Distilled(FeatureModel(model), targets, loss_settings(step)),
+        Distilled(FeatureModel(model), targets, loss),
         windows,
         training_settings(step),
         state=request.workdir / "state",
