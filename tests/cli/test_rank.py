@@ -86,7 +86,7 @@ class TestRank:
         assert "not reproduced" in page.read_text()
         assert "not reproduced" not in (harness(folder, "--html", page) and page.read_text())
 
-    def test_the_page_leaves_one_json_document(self, harness, folder, tmp_path):
+    def test_the_page_leaves_one_json_document(self, harness, tmp_path):
         """Also with --json, and also of figures alone."""
         page = tmp_path / "board.html"
         figures = resources.files("harness.ranking.published") / "neurips-2024-scratch.toml"
