@@ -11,7 +11,7 @@ from harness.cli import choices
 from harness.cli.console import JsonFlag, print_json, print_table
 
 if TYPE_CHECKING:
-    from harness.run.planning import Forecast, PlannedModel, SubmissionPlan
+    from harness.run.planned import Forecast, PlannedModel, SubmissionPlan
 
 HEADINGS = ("step", "parameters", "FP16", "layers", "hidden", "heads/KV", "MLP", "vocabulary", "memory", "disk")
 EXAMPLES = """Examples:
@@ -110,6 +110,7 @@ def _print_model(made: SubmissionPlan, model: PlannedModel) -> None:
         cells: tuple[str, ...] = ("not predicted", *["-"] * 7)
         if step.forecast is not None:
             cells = _cells(step.forecast, made.memory_limit_bytes)
+            cells = cells if step.is_exact else (f"~{cells[0]}", *cells[1:])
         rows.append((name, *cells, "-" if step.disk_bytes is None else size(step.disk_bytes)))
     print_table(HEADINGS, rows)
     typer.echo("".join(_remarks(model)), nl=False)
@@ -131,9 +132,13 @@ def _cells(forecast: Forecast, memory_limit_bytes: int) -> tuple[str, ...]:
 
 
 def _remarks(model: PlannedModel) -> list[str]:
-    """What a stock class cannot hold, where a step makes it."""
+    """What is not known before a step has run, and what a stock class cannot hold."""
     remarks = []
     for number, step in enumerate(model.steps, 1):
+        if step.parameter_bounds is not None:
+            least, most = step.parameter_bounds
+            remarks.append(f"step {number}: {least:,} to {most:,} parameters: weights decide which; ")
+            remarks.append("rows with ~ are one shape of those, not the one that will come out\n")
         if step.forecast is not None and not step.forecast.shape.is_stock:
             shape = step.forecast.shape
             what = [f"{shape.factorised} linears factorised"] if shape.factorised else []

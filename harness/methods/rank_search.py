@@ -234,12 +234,7 @@ class _Search:
 
     def _next(self, path: str) -> _Step | None:
         """The next step; None where there is none left."""
-        share, now = self.state.shares[path], self.state.ranks[path]
-        while (share := share - self.settings.step_fraction) > self.settings.minimum_fraction:
-            rank = self.sizes[path].rank_of(share, self.settings.multiple)
-            if rank is not None and (now is None or rank < now):
-                return _Step(path=path, share=share, rank=rank)
-        return None
+        return _step_after(self.sizes[path], self.state.shares[path], self.state.ranks[path], self.settings)
 
     def _commit(self, steps: Sequence[_Step]) -> None:
         for step in steps:
@@ -264,6 +259,25 @@ class _Search:
 
     def _count(self) -> int:
         return count_weights(self.linears, self.state.ranks)
+
+
+def possible_ranks(linear: LinearSize, settings: TopKSettings) -> list[int | None]:
+    """The ranks that the search may walk ``linear`` through, dense first; sizes alone decide them."""
+    found: list[int | None] = [None]
+    step = _step_after(linear, 1.0, None, settings)
+    while step is not None:
+        found.append(step.rank)
+        step = _step_after(linear, step.share, step.rank, settings)
+    return found
+
+
+def _step_after(size: LinearSize, share: float, now: int | None, settings: TopKSettings) -> _Step | None:
+    """The next smaller rank; None where the smallest share is reached."""
+    while (share := share - settings.step_fraction) > settings.minimum_fraction:
+        rank = size.rank_of(share, settings.multiple)
+        if rank is not None and (now is None or rank < now):
+            return _Step(path=size.path, share=share, rank=rank)
+    return None
 
 
 def losses_by_fraction(

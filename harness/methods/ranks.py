@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
 
 from harness.errors import BudgetUnreachable
 from harness.methods.low_rank import break_even_rank, rank_of_fraction
@@ -20,11 +22,12 @@ from harness.methods.low_rank import break_even_rank, rank_of_fraction
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
 Ranks: TypeAlias = "dict[str, int | None]"
 """Of each linear, by path; None where it stays dense."""
+THRESHOLD_MINIMUM: Final = 0.4
+"""Smallest share that ASVD's search may give (NICS)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +120,7 @@ def ranks_by_error(
     Raises:
         BudgetUnreachable: the smallest ranks are more already.
     """
-    ladders = {linear.path: _ladder(linear, multiple, minimum_fraction) for linear in linears}
+    ladders = {linear.path: possible_ranks(linear, multiple, minimum_fraction) for linear in linears}
     sizes = {linear.path: linear for linear in linears}
     places = dict.fromkeys(ladders, 0)
     used = sum(sizes[path].weights(ladder[0]) for path, ladder in ladders.items())
@@ -146,12 +149,24 @@ def ranks_by_error(
     return {path: ladder[places[path]] for path, ladder in ladders.items()}
 
 
+def even_ranks(linears: Sequence[LinearSize], weight_limit: int, *, multiple: int = 1) -> Ranks:
+    """Shares as even as ``uniform_ranks`` has them, and what that leaves of ``weight_limit`` handed out as well.
+
+    Raises:
+        BudgetUnreachable: the smallest ranks are more already.
+    """
+    shares = {each.path: np.arange(each.largest_rank + 1) * each.rank_count / each.dense_count for each in linears}
+    # With this error a weight is worth the more, the smaller its linear's share is.
+    errors = {each.path: each.dense_count * np.square(1.0 - shares[each.path]) for each in linears}
+    return ranks_by_error(linears, weight_limit, errors, multiple=multiple)
+
+
 def ranks_by_threshold(
     linears: Sequence[LinearSize],
     weight_limit: int,
     losses: Mapping[str, Mapping[float, float]],
     *,
-    minimum_fraction: float = 0.4,
+    minimum_fraction: float = THRESHOLD_MINIMUM,
     multiple: int = 1,
 ) -> Ranks:
     """ASVD's search: of all pairs of a linear and a share, those whose loss is under one threshold may be used.
@@ -163,7 +178,7 @@ def ranks_by_threshold(
         linears: That may be factorised.
         weight_limit: Weights of all of them together, at most.
         losses: By path and share, with that linear alone factorised.
-        minimum_fraction: Smaller shares are left out (NICS: 0.4).
+        minimum_fraction: Smaller shares are left out.
         multiple: Ranks are multiples of it.
 
     Raises:
@@ -194,8 +209,8 @@ def ranks_by_threshold(
     return ranks_after(low - 1)
 
 
-def _ladder(linear: LinearSize, multiple: int, minimum_fraction: float) -> list[int | None]:
-    """Ranks that a linear may have, ascending, then dense."""
+def possible_ranks(linear: LinearSize, multiple: int, minimum_fraction: float) -> list[int | None]:
+    """Ranks that ``ranks_by_error`` may give a linear, ascending, then dense."""
     least = max(1, rank_of_fraction(linear.out_count, linear.in_count, minimum_fraction)) if minimum_fraction else 1
     first = -(-least // multiple) * multiple
     return [*range(first, linear.largest_rank + 1, multiple), None]

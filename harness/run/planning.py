@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, JsonValue
-
-from harness.document import Document
 from harness.errors import UsageError
 from harness.run.bases import BaseConfig, find_config, find_tokenizer, tokenizer_config
 from harness.run.initialising import INITIALISE
+from harness.run.planned import Forecast, PlannedModel, PlannedStep, Shape, SubmissionPlan
 from harness.run.preparation import decide_recipe, lay_ground, options_folder
+from harness.run.protocol import Predicted
 from harness.run.settings import edition_of, models_of, track_of
 from harness.surgery.anatomy import load
 from harness.surgery.count import Weight, weigh
@@ -33,80 +32,6 @@ DTYPE = "F16"
 DEFAULT_CONTEXT_TOKENS = 2048
 CHUNK_TOKENS = 512
 """Tokens of a prompt that go through the model at once, in the forecast of memory."""
-
-
-class Shape(Document):
-    """The shape of a model; a pair where layers differ, the smallest and the largest."""
-
-    layers: int
-    hidden: int
-    heads: tuple[int, int]
-    kv_groups: tuple[int, int]
-    intermediate: tuple[int, int]
-    vocabulary: int
-    fused: tuple[str, ...]
-    factorised: int
-    """Linears that are stored as two."""
-    is_stock: bool
-    """Whether a stock class of transformers has this shape."""
-
-
-class Forecast(Document):
-    """A model that does not exist yet."""
-
-    shape: Shape
-    parameter_count: int
-    weights_bytes: int
-    """FP16."""
-    kv_bytes_per_token: int
-    """FP16."""
-    inference_bytes: int
-    """Predicted peak of inference at the plan's context, without the runtime itself."""
-
-
-class PlannedStep(Document):
-    """One step before it runs."""
-
-    stage: str
-    method: str
-    forecast: Forecast | None
-    """After the step; None where the plugin does not predict it."""
-    disk_bytes: int | None
-    """Of the checkpoint that the step writes."""
-    fields: dict[str, JsonValue] = Field(default_factory=dict)
-    notes: dict[str, JsonValue] = Field(default_factory=dict)
-
-
-class PlannedModel(Document):
-    """One base model before anything runs."""
-
-    name: str
-    base: Forecast
-    base_source: str
-    """A path, or a hub id."""
-    download_bytes: int
-    """Of the base, where it is not here; 0 where it is."""
-    parameter_budget: int | None
-    recipe: str
-    steps: tuple[PlannedStep, ...]
-
-
-class SubmissionPlan(Document):
-    """The plan of a run."""
-
-    plugin: str | None
-    """None where only cuts were typed."""
-    track: str
-    edition: str
-    notice: str
-    context_tokens: int
-    """For which memory is predicted."""
-    memory_limit_bytes: int
-    """The edition's."""
-    models: tuple[PlannedModel, ...]
-    tasks: tuple[str, ...]
-    disk_bytes: int
-    """Of the checkpoints that the steps will write, control included."""
 
 
 def make_plan(
@@ -227,21 +152,25 @@ def _planned(ground: Ground, name: str, context_tokens: int) -> PlannedModel:
     budget = int(weigh(base.config).parameter_count * ground.settings.budget)
     config: dict[str, Any] | None = base.config
     steps: list[PlannedStep] = []
+    is_exact = True
     for index, step in enumerate(decided.options.steps):
         if step.stage == INITIALISE:
             continue  # it makes the base
-        notes: dict[str, JsonValue] = {}
+        after = Predicted(config=config)
         if step.stage == "compress" and config is not None:
-            config, notes = _after(ground, name, decided, index, config, budget)
+            after = _after(ground, name, decided, index, config, budget)
+        config, is_exact = after.config, is_exact and after.parameter_bounds is None
         forecast = None if config is None else forecast_of(config, context_tokens)
         steps.append(
             PlannedStep(
                 stage=step.stage,
                 method=step.method,
                 forecast=forecast,
+                parameter_bounds=after.parameter_bounds,
+                is_exact=is_exact,
                 disk_bytes=None if forecast is None else forecast.weights_bytes,
                 fields=step.fields,
-                notes=notes,
+                notes=after.notes,
             )
         )
     return _model(name, base, context_tokens, budget=budget, recipe=decided.recipe.name, steps=steps)
@@ -254,7 +183,7 @@ def _start(ground: Ground, name: str, decided: DecidedRecipe) -> BaseConfig:
         return find_config(name, rule, ground.settings, ground.workspace)
     known = ground.settings.bases.get(name) or rule.tokenizer
     tokenizer = tokenizer_config(find_tokenizer(name, rule, ground.settings)) if known else {}
-    config, _ = _after(ground, name, decided, 0, tokenizer, 0)
+    config = _after(ground, name, decided, 0, tokenizer, 0).config
     if config is None:
         raise UsageError(
             f"{name}: the shape of the initialisation is not known; its tokenizer decides the vocabulary: "
@@ -265,17 +194,14 @@ def _start(ground: Ground, name: str, decided: DecidedRecipe) -> BaseConfig:
 
 def _after(  # noqa: PLR0913, PLR0917 - one step of the walk
     ground: Ground, name: str, decided: DecidedRecipe, index: int, config: dict[str, Any], budget: int
-) -> tuple[dict[str, Any] | None, dict[str, JsonValue]]:
-    """The configuration that the plugin predicts for a step, and its notes; None where it predicts none."""
+) -> Predicted:
+    """What the plugin predicts for a step of a model with ``config``."""
     folder = options_folder(ground, name)
     request = ground.host.request(
         "forecast", decided.recipe, folder, step_index=index, config=config, parameter_budget=budget
     )
     value = ground.host.call(request, folder, lambda _event: None).value
-    if not isinstance(value, dict):
-        return None, {}
-    after, notes = value["config"], value["notes"]
-    return after if isinstance(after, dict) else None, notes if isinstance(notes, dict) else {}
+    return Predicted.model_validate({} if value is None else value)
 
 
 def _model(  # noqa: PLR0913 - the parts of a document

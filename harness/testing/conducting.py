@@ -11,7 +11,7 @@ from harness.progress import silent
 from harness.run.calls import CALLS
 from harness.run.discovery import find_plugin
 from harness.run.loading import load_plugin, options_class, parse_options
-from harness.run.protocol import CheckpointReference, WorkerRequest
+from harness.run.protocol import CheckpointReference, Predicted, WorkerRequest
 from harness.run.recipe import read_recipe
 from harness.submission.describe import describe_checkpoint
 from harness.testing.door import embedded_settings
@@ -36,8 +36,8 @@ class ConductedStep:
     digest: str
     """Of the checkpoint that it wrote."""
     parameter_count: int
-    predicted_count: int | None
-    """What the plugin's ``forecast`` said; None where it is silent."""
+    predicted: tuple[int, int] | None
+    """Least and most parameters by the plugin's ``forecast``, equal where it is exact; None where it is silent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,14 +111,18 @@ def _carry_out(stage: _Stage, steps: Sequence[Step], base: Path) -> tuple[tuple[
         value = _call(stage, step.stage, student, step_index=index, workdir=str(workdir))
         student = Checkpoint.of(workdir / str(_field(value, "checkpoint")))
         count = describe_checkpoint(student.path).parameter_count
-        conducted.append(ConductedStep(digest=student.digest, parameter_count=count, predicted_count=predicted))
+        conducted.append(ConductedStep(digest=student.digest, parameter_count=count, predicted=predicted))
     return tuple(conducted), student.path
 
 
-def _predicted(stage: _Stage, student: Checkpoint, index: int) -> int | None:
+def _predicted(stage: _Stage, student: Checkpoint, index: int) -> tuple[int, int] | None:
     value = _call(stage, "forecast", student, step_index=index, config=student.config())
-    count = _field(value, "parameter_count") if value is not None else None
-    return count if isinstance(count, int) else None
+    if value is None:
+        return None
+    found = Predicted.model_validate(value)
+    if found.parameter_bounds is not None:
+        return found.parameter_bounds
+    return None if found.parameter_count is None else (found.parameter_count, found.parameter_count)
 
 
 def _call(stage: _Stage, operation: Operation, student: Checkpoint, **details: object) -> JsonValue:

@@ -81,5 +81,6 @@ class TestThePluginOfThePage:
             folder=tmp_path / "run",
             fraction=0.8,
         )
-        assert found.parameter_count == found.steps[0].predicted_count <= found.parameter_budget
+        assert found.steps[0].predicted == (found.parameter_count, found.parameter_count)
+        assert found.parameter_count <= found.parameter_budget
         assert found.strays == ()

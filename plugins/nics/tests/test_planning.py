@@ -10,7 +10,7 @@ from harness_nics import forecast
 from harness_nics.options import NicsOptions
 
 from harness import ForecastRequest
-from harness.errors import UsageError
+from harness.errors import BudgetUnreachable, UsageError
 from harness.surgery.count import parameter_count
 from harness.testing.conducting import parse_recipe, shipped_recipes
 
@@ -41,12 +41,12 @@ def step_of(**fields):
 
 
 def walk(model):
-    """Method and parameters of every compress step whose shape is known beforehand."""
+    """Method and parameters of every compress step before the weights decide."""
     config, found = config_of(model), []
     for step in recipe_of(model).steps:
         if step.stage == "compress":
             made = predicted(config, step)
-            if made is None:
+            if made.parameter_bounds is not None:
                 break
             assert made.parameter_count == parameter_count(made.config)
             config = dict(made.config)
@@ -89,9 +89,38 @@ class TestPublishedNumbers:
 
 
 class TestForecast:
-    def test_a_search_is_not_known_beforehand(self):
-        """Ranks that hang on weights are not predicted."""
-        assert predicted(config_of("llama"), step_of(method="decompose")) is None
+    @pytest.mark.parametrize(("model", "most"), [("llama", 4_091_072_757), ("qwen2", 4_027_796_613)])
+    def test_a_search_has_bounds(self, model, most):
+        """Published shares: at most 0.62 and 0.67, less by no more than a rank of the largest linear."""
+        config = walk(model)[1]
+        step = next(step for step in recipe_of(model).steps if step.method == "decompose")
+        made = predicted(config, step)
+        rank = config["hidden_size"] + 2 * config["intermediate_size"]
+        assert made.parameter_bounds == (most - rank + 1, most)
+        assert made.parameter_count == parameter_count(made.config)
+        assert most - rank < made.parameter_count <= most
+
+    @pytest.mark.parametrize(
+        ("fields", "width"),
+        [({"compat": "full-rounds"}, 0.05), ({"allocation": "binary"}, 0.6), ({"allocation": "error"}, 1e-4)],
+    )
+    def test_bounds_of_other_searches(self, fields, width):
+        """The original's last round may go further, and a threshold anywhere above its smallest shares."""
+        made = predicted(config_of("llama"), step_of(method="decompose", keep_fraction=0.6, **fields))
+        least, most = made.parameter_bounds
+        assert most == int(0.6 * 8_030_261_248)
+        assert 0 < most - least < width * most
+
+    def test_out_of_reach_is_said_beforehand(self):
+        """A budget below the smallest shares is refused by the plan, as the search would."""
+        with pytest.raises(BudgetUnreachable, match="cannot be reached"):
+            predicted(config_of("llama"), step_of(method="decompose", minimum_fraction=0.5), budget=2 * 10**9)
+
+    def test_room_for_all_is_exact(self):
+        """Nothing is searched where every linear may stay dense."""
+        made = predicted(config_of("llama"), step_of(method="decompose"))
+        assert made.parameter_bounds is None
+        assert made.parameter_count == 8_030_261_248
 
     def test_nor_is_an_unknown_tokenizer(self):
         """A share of tokens is a number only where their number is said."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from harness.methods.rank_search import ModelProbe, TopKSettings, losses_by_fraction, search_top_k
+from harness.methods.rank_search import ModelProbe, losses_by_fraction, search_top_k
 from harness.methods.ranks import ranks_by_error, ranks_by_threshold, uniform_ranks
 from harness_nics.calibration import load_student, mean_loss
+from harness_nics.planning import THRESHOLD_FRACTIONS, top_k_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 MEASURED: Final = ("top-k", "binary", "sensitivity")
 """Allocations that measure the loss, and so need the model in memory."""
-THRESHOLD_FRACTIONS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Shares that ASVD measures."""
 PROBED_FRACTION: Final = 0.5
 """Share at which ``sensitivity`` measures what a linear's error does to the loss."""
 LEAST_RISE: Final = 1e-6
@@ -64,7 +63,7 @@ def allocate(
     searched = batches[: max(1, step.search_windows // step.batch_windows)]
     probe = ModelProbe(model, factors.of, lambda each: mean_loss(each, searched))
     if step.allocation == "top-k":
-        found = search_top_k(linears, weight_limit, probe, _top_k_settings(step), request.progress)
+        found = search_top_k(linears, weight_limit, probe, top_k_settings(step), request.progress)
         ranks, rounds = found.ranks, found.round_count
     else:
         ranks, rounds = _measured_alone(linears, weight_limit, factors, step, probe), 1
@@ -74,19 +73,6 @@ def allocate(
         "rounds": rounds,
     }
     return Allocation(ranks=ranks, notes=cost)
-
-
-def _top_k_settings(step: DecomposeStep) -> TopKSettings:
-    as_published = step.compat == "full-rounds"
-    return TopKSettings(
-        step_fraction=step.step_fraction,
-        top_k=step.top_k,
-        minimum_fraction=step.minimum_fraction,
-        ranked_by=step.ranked_by,
-        refresh="all" if as_published else "changed",
-        multiple=step.rank_multiple,
-        whole_rounds=as_published,
-    )
 
 
 def _measured_alone(

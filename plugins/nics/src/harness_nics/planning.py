@@ -6,12 +6,14 @@ The same functions decide how much goes when a step runs, so a forecast comes tr
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from harness import Forecast
 from harness.errors import UsageError
 from harness.methods.budget import fit_parameters, uniform_family
-from harness.methods.ranks import LinearSize, uniform_ranks
+from harness.methods.rank_bounds import bounds_by_error, bounds_by_threshold, bounds_of_top_k
+from harness.methods.rank_search import TopKSettings
+from harness.methods.ranks import LinearSize, even_ranks, uniform_ranks
 from harness.methods.units import zero_scores
 from harness.surgery import anatomy as anatomies
 from harness.surgery.count import parameter_count
@@ -28,18 +30,26 @@ if TYPE_CHECKING:
     from harness.surgery.anatomy import Anatomy
     from harness_nics.options import NicsOptions
 
+THRESHOLD_FRACTIONS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Shares that ASVD's search measures."""
 KV_AXIS = "kv_group"
 MLP_AXIS = "intermediate"
 
 
 def forecast(request: ForecastRequest[NicsOptions, Any]) -> Forecast | None:
-    """The shape after the step; None where it hangs on weights or on a tokenizer that the recipe does not describe."""
+    """The shape after the step; None where it hangs on a tokenizer that the recipe does not describe.
+
+    Of searched ranks it is one shape of many, ranks in equal shares, with bounds of the parameters that they leave.
+    """
     anatomy = anatomies.load(request.config)
     plan = _plan(anatomy, request.step, request.parameter_budget)
     if plan is None:
         return None
     after = reduced_config(request.config, plan)
-    return Forecast(config=after, parameter_count=parameter_count(after))
+    bounds = None
+    if isinstance(request.step, DecomposeStep):
+        bounds = parameter_bounds(anatomy, request.step, request.parameter_budget)
+    return Forecast(config=after, parameter_count=parameter_count(after), parameter_bounds=bounds)
 
 
 def _plan(anatomy: Anatomy, step: object, parameter_budget: int) -> Plan | None:
@@ -50,10 +60,11 @@ def _plan(anatomy: Anatomy, step: object, parameter_budget: int) -> Plan | None:
             return width_plan(anatomy, step, zero_scores(anatomy, cut_axes(step)), parameter_budget)
         case FuseStep():
             return fuse_plan(anatomy, step)
-        case DecomposeStep() if step.allocation == "uniform":
+        case DecomposeStep():
             linears = dense_linears(anatomy)
             limit = weight_limit(anatomy, step, parameter_budget)
-            return rank_plan(anatomy, uniform_ranks(linears, limit, multiple=step.rank_multiple))
+            share = uniform_ranks if step.allocation == "uniform" else even_ranks
+            return rank_plan(anatomy, share(linears, limit, multiple=step.rank_multiple))
         case MergeStep():
             return merge_plan(anatomy, step)
     return None
@@ -137,9 +148,48 @@ def dense_linears(anatomy: Anatomy) -> list[LinearSize]:
 
 def weight_limit(anatomy: Anatomy, step: DecomposeStep, parameter_budget: int) -> int:
     """Weights that the linears may have, all of them together, when the rest of the model stays."""
-    count = sum(math.prod(tensor.shape(anatomy.sizes_in(tensor.layer))) for tensor in anatomy.tensors.values())
+    count = _count(anatomy)
     limit = parameter_budget if step.keep_fraction is None else int(count * step.keep_fraction)
     return limit - count + sum(linear.dense_count for linear in dense_linears(anatomy))
+
+
+def _count(anatomy: Anatomy) -> int:
+    """Parameters of the model, tied tensors once."""
+    return sum(math.prod(tensor.shape(anatomy.sizes_in(tensor.layer))) for tensor in anatomy.tensors.values())
+
+
+def parameter_bounds(anatomy: Anatomy, step: DecomposeStep, parameter_budget: int) -> tuple[int, int] | None:
+    """Least and most parameters after the step's search; None where sizes alone decide.
+
+    Raises:
+        BudgetUnreachable: the smallest ranks that the search tries are more.
+    """
+    linears, limit = dense_linears(anatomy), weight_limit(anatomy, step, parameter_budget)
+    match step.allocation:
+        case "uniform":
+            return None
+        case "top-k":
+            found = bounds_of_top_k(linears, limit, top_k_settings(step))
+        case "binary":
+            found = bounds_by_threshold(linears, limit, THRESHOLD_FRACTIONS, multiple=step.rank_multiple)
+        case "error" | "sensitivity":
+            found = bounds_by_error(linears, limit, multiple=step.rank_multiple, minimum_fraction=step.minimum_fraction)
+    rest = _count(anatomy) - sum(linear.dense_count for linear in linears)
+    return None if found.is_exact else (rest + found.least, rest + found.most)
+
+
+def top_k_settings(step: DecomposeStep) -> TopKSettings:
+    """The step in the words of the shelf."""
+    as_published = step.compat == "full-rounds"
+    return TopKSettings(
+        step_fraction=step.step_fraction,
+        top_k=step.top_k,
+        minimum_fraction=step.minimum_fraction,
+        ranked_by=step.ranked_by,
+        refresh="all" if as_published else "changed",
+        multiple=step.rank_multiple,
+        whole_rounds=as_published,
+    )
 
 
 def rank_plan(anatomy: Anatomy, ranks: Mapping[str, int | None]) -> Plan:
