@@ -188,6 +188,19 @@ class TestInTheBrowser:
         assert len(sizes) >= 9
         assert min(sizes) > 60
 
+    def test_a_phone_shows_what_a_row_is(self, text, open_page):
+        """Captions fit the screen, and the names of the rows stay while a wide table is moved under them."""
+        page = open_page(text, width=390).page
+        ends = page.evaluate("[...document.querySelectorAll('caption')].map(c => c.getBoundingClientRect().right)")
+        assert max(ends) <= 390
+        table = page.locator("h3:text('Side by side') + .scroll").first
+        places = "e => [e.scrollLeft, e.querySelector('tbody th').getBoundingClientRect().left]"
+        before = table.evaluate(places)
+        table.evaluate("e => { e.scrollLeft = 200 }")
+        after = table.evaluate(places)
+        assert after[0] > before[0] == 0
+        assert after[1] == pytest.approx(before[1], abs=1)
+
     def test_follows_the_system_and_the_button(self, text, open_page):
         """Dark where the system is dark; the button turns it round, drawings included."""
         opened = open_page(text, scheme="dark")
