@@ -25,7 +25,7 @@ from harness.corpora.evaluation_sets import evaluation_texts
 from harness.corpora.filters.cascade import Counts
 from harness.corpora.filters.chinese import ChineseProse
 from harness.corpora.filters.code_relevance import CodeRelevant, code_relevance
-from harness.corpora.filters.decontamination import ScoredText
+from harness.corpora.filters.decontamination import ScoredText, SharedGrams
 from harness.corpora.filters.exact import ExactDuplicates
 from harness.corpora.filters.heuristics import Prose
 from harness.corpora.filters.near import NearDuplicates
@@ -132,7 +132,7 @@ def tell_screen(data: Path) -> None:
     )
     for name, programs, scored in rows:
         started = time.monotonic()
-        reasons = TallyOf(one.reason or "kept" for one in Screen(scored).judge(programs))
+        reasons = TallyOf(one.reason or "kept" for one in Screen(SharedGrams(scored)).judge(programs))
         told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         print(f"screen, {name}: {told} ({time.monotonic() - started:.1f} s)")
     print()

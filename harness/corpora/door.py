@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness.corpora.contamination import Lookup, sketch
+from harness.corpora.filters.decontamination import SharedGrams
 from harness.corpora.ledger import Ledger, LedgerEntry
 from harness.corpora.local import content_revision
 from harness.corpora.reading import Reading
@@ -126,6 +127,14 @@ class DataDoor:
     def sieve_key(self, name: str) -> str | None:
         """The key of the sieve that ``name`` goes through; None where it goes through none."""
         return self._sieves[name][1] if name in self._sieves else None
+
+    def shared_grams(self, *, gram_words: int = 10) -> SharedGrams:
+        """A filter that drops what has so many words in a row in common with a scored task.
+
+        The tasks themselves stay behind the door. Where nothing is scored it drops nothing.
+        """
+        scored = self._evaluation.texts() if self._evaluation is not None else ()
+        return SharedGrams((segment for text in scored for segment in text.segments), gram_words=gram_words)
 
     def count_tokens(self, name: str, count: int, *, split: Split = "train") -> None:
         """Enter ``count`` tokens under the latest opening of ``name``."""

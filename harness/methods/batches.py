@@ -58,12 +58,23 @@ def batch_span(step: int, *, batch_windows: int, doublings: Sequence[int] = ()) 
     return range(start + steps * size, start + (steps + 1) * size)
 
 
-def batch_order(
-    step: int, *, window_count: int, batch_windows: int, seed: int, doublings: Sequence[int] = ()
+def batch_order(  # noqa: PLR0913 - all but the first by name
+    step: int,
+    *,
+    window_count: int,
+    batch_windows: int,
+    seed: int,
+    doublings: Sequence[int] = (),
+    in_order: bool = False,
 ) -> NDArray[np.int64]:
-    """Indices of the windows of optimizer step ``step``; every pass takes each window once."""
+    """Indices of the windows of optimizer step ``step``; every pass takes each window once.
+
+    ``in_order``: as they were packed, which is how a curriculum is kept.
+    """
     span = batch_span(step, batch_windows=batch_windows, doublings=doublings)
     places = np.arange(span.start, span.stop)
+    if in_order:
+        return places % window_count
     passes = {number: _permutation(int(number), window_count, seed) for number in np.unique(places // window_count)}
     return np.array([passes[place // window_count][place % window_count] for place in places], dtype=np.int64)
 

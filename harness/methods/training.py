@@ -166,6 +166,7 @@ class _Run:
             batch_windows=self.settings.batch_windows,
             seed=self.seed,
             doublings=doublings(self.settings, self.windows),
+            in_order=self.settings.in_order,
         )
         labels = max(1, label_count(self.windows, indices))
         pieces = self._pieces(indices)

@@ -32,6 +32,8 @@ class TrainingSettings:
     """Optimizer steps in which a falling ``half-life`` rate halves; None for a fifth of those in which it falls."""
     batch_doublings: tuple[int, ...] = ()
     """Tokens, ascending, after each of which a step takes twice as many windows; the rate stays."""
+    in_order: bool = False
+    """Whether windows are taken as they were packed, for a curriculum; else each pass has an order of its own."""
     rate_factors: tuple[tuple[str, float], ...] = ()
     """Beginnings of parameters' names and what the rate is multiplied by for these; the first that fits counts."""
     floor_fraction: float = 0.0

@@ -18,6 +18,12 @@ class TestBatchOrder:
         passes = stream[: len(stream) // window_count * window_count].reshape(-1, window_count)
         assert (np.sort(passes, axis=1) == np.arange(window_count)).all()
 
+    def test_in_order_is_as_packed(self):
+        """A curriculum's windows come one after the other, pass after pass, whatever the seed."""
+        sizes = {"window_count": 6, "batch_windows": 4, "seed": 3, "in_order": True}
+        stream = np.concatenate([batch_order(step, **sizes) for step in range(3)])
+        assert stream.tolist() == [*range(6), *range(6)]
+
     def test_follows_the_seed_and_the_pass(self):
         """Another seed is another order, and so is the next pass."""
         orders = [batch_order(0, window_count=50, batch_windows=100, seed=seed) for seed in (0, 0, 1)]

@@ -6,6 +6,7 @@ SharedGrams   any grams of n words that stand in texts given; 10 for what a mode
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from harness.corpora.filters.hashing import gram_hashes, word_hashes
 from harness.corpora.filters.verdict import Verdict, dropped, kept
+from harness.document import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +50,8 @@ class SharedGrams:
         self.gram_words = gram_words
         grams = [self._grams(text) for text in texts]
         self._known = np.unique(np.concatenate([*grams, np.empty(0, dtype=np.uint64)]))
+        self.key = digest_of([gram_words, hashlib.sha256(self._known.tobytes()).hexdigest()])
+        """Digest of what decides the verdicts."""
 
     def __call__(self, text: str) -> Verdict:
         """Keep or drop."""

@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.corpora.feeds import Part
 from harness.corpora.filters.cascade import Cascade, Counts
@@ -22,7 +22,7 @@ from harness.corpora.filters.chinese import ChineseProse
 from harness.corpora.filters.code_relevance import CodeRelevant
 from harness.corpora.filters.heuristics import Prose
 from harness.corpora.filters.pipeline import judge
-from harness.corpora.filters.quality import Quality, threshold_of
+from harness.corpora.filters.quality import Quality, QualityBand, threshold_of
 from harness.corpora.filters.quality_fasttext import FastTextRater
 from harness.corpora.filters.quality_stand_in import train_stand_in
 from harness.corpora.filters.settings import FilterSettings, filters_of, settings_key
@@ -48,14 +48,26 @@ class SelectionSettings(Document):
     """Whether only documents about programming are kept."""
     keep_fraction: float | None = Field(default=None, gt=0, le=1)
     """Share of the documents, the best by quality; absent: not rated."""
+    skip_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the documents, the best of all, that another chunk has; what lies between the two is kept."""
     rater: str | None = None
     """Path of a classifier in fastText's format; absent: a stand-in is trained."""
     answers: str = "alpaca"
     """Data set whose answers a stand-in takes for quality."""
     sample: int = Field(default=2_000, gt=0)
     """Answers and documents that a stand-in learns from, and documents that a threshold is found with."""
+    shared_gram_words: int | None = Field(default=10, gt=0)
+    """Words in a row that a document may not have in common with a scored task; absent: any number."""
     filters: FilterSettings = FilterSettings()
     """The other filters, duplicates among them."""
+
+    @model_validator(mode="after")
+    def _is_a_band(self) -> Self:
+        if self.skip_fraction and (self.keep_fraction is None or self.keep_fraction <= self.skip_fraction):
+            raise ValueError(
+                f"keep_fraction must be above skip_fraction ({self.skip_fraction}), got {self.keep_fraction}"
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +79,8 @@ class Selection:
     """What the passes over it have kept and dropped so far."""
     rater: RaterRecord | None
     threshold: float | None
+    ceiling: float | None
+    """Documents rated so or better belong to another chunk."""
 
 
 def selection(door: DataDoor, settings: SelectionSettings, *, seed: int = 0) -> Selection:
@@ -78,18 +92,32 @@ def selection(door: DataDoor, settings: SelectionSettings, *, seed: int = 0) -> 
     """
     first = _filters(settings)
     rater = _rater(door, settings, seed) if settings.keep_fraction is not None else None
-    threshold = _threshold(door, settings, first, rater) if rater is not None else None
+    threshold, ceiling = _bounds(door, settings, first, rater) if rater is not None else (None, None)
+    shared = [door.shared_grams(gram_words=settings.shared_gram_words)] if settings.shared_gram_words else []
     counts = Counts()
 
     def sieve() -> Cascade:
-        rated = [Quality(rate=rater, threshold=threshold)] if rater is not None and threshold is not None else []
-        return Cascade([*first, *rated, *filters_of(settings.filters)], counts)
+        rated: list[Filter] = []
+        if rater is not None and threshold is not None:
+            rated = [Quality(rate=rater, threshold=threshold)]
+            if ceiling is not None:
+                rated = [QualityBand(rate=rater, lowest=threshold, highest=ceiling)]
+        return Cascade([*first, *rated, *shared, *filters_of(settings.filters)], counts)
 
     record = rater.record if rater is not None else None
     said = settings.model_dump(mode="json", exclude={"filters", "rater"})
-    key = digest_of([said, settings_key(settings.filters), record.sha256 if record else None, threshold])
+    key = digest_of(
+        [
+            said,
+            settings_key(settings.filters),
+            record.sha256 if record else None,
+            threshold,
+            ceiling,
+            *(one.key for one in shared),
+        ]
+    )
     part = Part(data=settings.data, make_sieve=sieve, key=key)
-    return Selection(part=part, counts=counts, rater=record, threshold=threshold)
+    return Selection(part=part, counts=counts, rater=record, threshold=threshold, ceiling=ceiling)
 
 
 def _filters(settings: SelectionSettings) -> list[Filter]:
@@ -111,7 +139,10 @@ def _rater(door: DataDoor, settings: SelectionSettings, seed: int) -> Rater:
     return train_stand_in(answers, documents, seed=seed)
 
 
-def _threshold(door: DataDoor, settings: SelectionSettings, first: list[Filter], rater: Rater) -> float:
+def _bounds(
+    door: DataDoor, settings: SelectionSettings, first: list[Filter], rater: Rater
+) -> tuple[float, float | None]:
+    """The lowest score that is kept, and the one from which on another chunk begins, if one does."""
     assert settings.keep_fraction is not None  # noqa: S101 - there is no rater without it
     texts = (sample.text for sample in islice(door.open(settings.data), settings.sample))
     scores = [rater(left) for text in texts if (left := judge(text, first).text) is not None]
@@ -120,4 +151,5 @@ def _threshold(door: DataDoor, settings: SelectionSettings, first: list[Filter],
             f"data set {settings.data!r}: the filters leave nothing of the first {settings.sample} documents, so that "
             "no threshold of quality can be found; loosen them"
         )
-    return threshold_of(scores, keep_fraction=settings.keep_fraction)
+    ceiling = threshold_of(scores, keep_fraction=settings.skip_fraction) if settings.skip_fraction else None
+    return threshold_of(scores, keep_fraction=settings.keep_fraction), ceiling

@@ -17,16 +17,15 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from harness.corpora.filters.decontamination import SharedGrams
 from harness.corpora.filters.exact import ExactDuplicates
 from harness.corpora.filters.near import NearDuplicates
-from harness.document import digest_of
 from harness.sandbox.limits import Limits
 from harness.sandbox.run import run_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from harness.corpora.filters.decontamination import SharedGrams
     from harness.sandbox.outcome import Outcome
 
     Run = Callable[[Sequence[str], Limits], Sequence[Outcome]]
@@ -60,22 +59,18 @@ class Checked:
 class Screen:
     """Judges answers, remembering those that it kept."""
 
-    def __init__(
-        self, scored: Iterable[str], *, gram_words: int = 10, limits: Limits | None = None, run: Run = run_programs
-    ) -> None:
+    def __init__(self, shared: SharedGrams, *, limits: Limits | None = None, run: Run = run_programs) -> None:
         """A screen that has kept nothing.
 
         Args:
-            scored: the text of the scored tasks, programs above all (``EvaluationText.segments``).
-            gram_words: words in a row that an answer may not share with them.
+            shared: drops what has words in common with the scored tasks (``DataDoor.shared_grams``).
             limits: of each program.
             run: the sandbox; model-written code runs nowhere else.
         """
-        texts = list(scored)
-        self.key = digest_of([gram_words, *texts])
+        self.key = shared.key
         """Digest of what decides the verdicts."""
         self._limits, self._run = limits or Limits(), run
-        self._shared = SharedGrams(texts, gram_words=gram_words)
+        self._shared = shared
         self._duplicates = (ExactDuplicates(), NearDuplicates())
 
     def judge(self, answers: Sequence[str]) -> list[Screened]:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 from harness_tinytron.options import TinytronOptions
 
-from harness import CompressRequest, TrainRequest
-from harness.checkpoint.checkpoint import Checkpoint
-from harness.progress import silent
-from harness.surgery.count import parameter_count
-from harness.testing.door import embedded_door
+from harness.testing.asking import asking
 
 
 @pytest.fixture(autouse=True)
@@ -27,24 +21,4 @@ def one_thread():
 @pytest.fixture
 def ask():
     """Build the request for one step, given as a table, on one checkpoint."""
-
-    def build(path, step, workdir, *, base=None, fraction=0.75, seed=0, progress=silent, is_control=False):
-        student = Checkpoint.of(path)
-        options = TinytronOptions.model_validate({"steps": [step]})
-        workdir.mkdir(exist_ok=True)
-        compresses = options.steps[0].stage == "compress"
-        kind = CompressRequest if compresses else partial(TrainRequest, is_control=is_control)
-        return kind(
-            base=Checkpoint.of(base or path),
-            student=student,
-            options=options,
-            step=options.steps[0],
-            parameter_budget=round(fraction * parameter_count(student.config())),
-            data=embedded_door(),
-            workdir=workdir,
-            device="cpu",
-            seed=seed,
-            progress=progress,
-        )
-
-    return build
+    return asking(TinytronOptions, fraction=0.75)

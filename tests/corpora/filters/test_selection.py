@@ -48,6 +48,33 @@ class TestSelection:
         assert chosen.rater.kind == "stand-in"
         assert chosen.counts.report().kept == len(texts)
 
+    def test_chunks_are_apart_and_together_the_whole(self, door):
+        """The best fifth, what lies between and nothing twice: a curriculum's chunks."""
+        rated = {"sample": 500, **LOOSE}
+        best = left(door, selection(door, SelectionSettings(keep_fraction=0.2, **rated)))
+        rest = left(door, selection(door, SelectionSettings(keep_fraction=1.0, skip_fraction=0.2, **rated)))
+        whole = left(door, selection(door, SelectionSettings(**LOOSE)))
+        assert set(best).isdisjoint(rest)
+        # The lowest score of the sample is the bound below; the few that lie under it are in no chunk.
+        assert len(best) + len(rest) == pytest.approx(len(whole), rel=0.02)
+
+    def test_a_chunk_must_not_be_empty(self):
+        """Bounds that cross are told with both."""
+        with pytest.raises(ValueError, match=r"keep_fraction must be above skip_fraction \(0\.5\), got 0\.2"):
+            SelectionSettings(keep_fraction=0.2, skip_fraction=0.5)
+
+    def test_a_text_of_a_scored_task_is_left_out(self, door, monkeypatch):
+        """What the tasks share so many words with does not come through, and the key says so."""
+        from harness.corpora.filters.decontamination import SharedGrams
+
+        plain = selection(door, SelectionSettings(**LOOSE))
+        monkeypatch.setattr(
+            door, "shared_grams", lambda *, gram_words: SharedGrams([GOOD.format(n=5)], gram_words=gram_words)
+        )
+        chosen = selection(door, SelectionSettings(shared_gram_words=12, **LOOSE))
+        assert set(left(door, plain)) - set(left(door, chosen)) == {f"{GOOD.format(n=5)} Yes. No."}
+        assert chosen.part.key != plain.part.key
+
     def test_without_a_share_nothing_is_rated(self, door):
         """No rater, no threshold, all of the prose."""
         chosen = selection(door, SelectionSettings(**LOOSE))

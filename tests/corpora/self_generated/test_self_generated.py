@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.corpora.filters.decontamination import SharedGrams
 from harness.corpora.self_generated.exercises import Prompts, generate_exercises, mine_topics
 from harness.corpora.self_generated.screen import Checked, Screen, checked_program
 from harness.sandbox.outcome import Outcome
@@ -86,17 +87,17 @@ class TestScreen:
         wrong = "def add(a, b):\n    return a - b\n\nassert add(1, 2) == 3"
         lying = 'def g(x):\n    """Half.\n\n    >>> g(2)\n    7\n    """\n    return x / 2'
         good = GOOD.format(name="add")
-        found = Screen([]).judge([wrong, good, lying])
+        found = Screen(SharedGrams([])).judge([wrong, good, lying])
         assert [one.code for one in found] == [None, good, None]
         assert found[0].reason == found[2].reason == "ran and failed"
 
     def test_what_is_kept_is_new(self):
         """The same again goes, in one batch and in the next; what failed before bars nothing."""
-        screen = Screen([], run=passing)
+        screen = Screen(SharedGrams([]), run=passing)
         (good,) = solutions(5)
         assert [one.code for one in screen.judge([good, good])] == [good, None]
         assert screen.judge([good])[0].reason == "like one before"
-        failing = Screen([], run=failing_all)
+        failing = Screen(SharedGrams([]), run=failing_all)
         assert failing.judge([good])[0].reason == "ran and failed"
         failing._run = passing
         assert failing.judge([good])[0].code == good
@@ -104,8 +105,8 @@ class TestScreen:
     def test_a_scored_task_is_not_written_down(self):
         """Ten words in a row of a scored task drop a program."""
         code = f"def f():\n    # {SCORED}\n    return 1\n\nassert f() == 1"
-        assert Screen([SCORED], run=passing).judge([code])[0].reason == "shares text with a scored task"
-        assert Screen([], run=passing).judge([code])[0].code == code
+        assert Screen(SharedGrams([SCORED]), run=passing).judge([code])[0].reason == "shares text with a scored task"
+        assert Screen(SharedGrams([]), run=passing).judge([code])[0].code == code
 
     def test_nothing_is_run_for_nothing(self):
         """No program, no sandbox."""
@@ -113,13 +114,18 @@ class TestScreen:
         def never(programs, limits):
             raise AssertionError
 
-        assert Screen([], run=never).judge(["no code"])[0].reason == "does not parse"
-        assert Screen([], run=never).judge([]) == []
+        assert Screen(SharedGrams([]), run=never).judge(["no code"])[0].reason == "does not parse"
+        assert Screen(SharedGrams([]), run=never).judge([]) == []
 
 
 class TestGenerateExercises:
     def made(self, folder, student, topics=tuple(f"topic {n}" for n in range(10)), **changes):
-        request = {"screen": Screen([], run=passing), "folder": folder, "parent": STUDENT, "batch": 3} | changes
+        request = {
+            "screen": Screen(SharedGrams([]), run=passing),
+            "folder": folder,
+            "parent": STUDENT,
+            "batch": 3,
+        } | changes
         return generate_exercises(student, topics, **request)
 
     def test_every_topic_is_accounted_for(self, tmp_path):

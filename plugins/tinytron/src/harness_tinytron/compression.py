@@ -81,7 +81,8 @@ class _Lesson:
 def _cut(request: CompressRequest[TinytronOptions, Any], step: MaskPruneStep | SoftPruneStep) -> StepResult:
     """Learn what goes; fold the gates in and cut, for good. A killed try is gone on from, to the same bytes."""
     config = request.student.config()
-    windows = windows_of(request)
+    text = windows_of(request)
+    windows = text.windows
     lesson = _Lesson(
         model=models.load(request.student.path, device=request.device),
         anatomy=anatomies.load(config),
@@ -93,7 +94,7 @@ def _cut(request: CompressRequest[TinytronOptions, Any], step: MaskPruneStep | S
         _masked(request, step, lesson) if isinstance(step, MaskPruneStep) else _faded(request, step, lesson)
     )
     output = _materialised(request, lesson, gates)
-    return StepResult(checkpoint=output, notes={**history.summary(), "kept": dict(lesson.keep)})
+    return StepResult(checkpoint=output, notes={**history.summary(), **text.notes(), "kept": dict(lesson.keep)})
 
 
 def _masked(

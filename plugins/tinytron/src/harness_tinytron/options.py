@@ -11,11 +11,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from harness import Options, Step
+from harness_tinytron.data_options import ReadingStep
 
 Axis = Literal["hidden", "kv_group", "head", "intermediate", "layer"]
 
 
-class TaughtStep(Step):
+class TaughtStep(ReadingStep):
     """What all steps share that train under a teacher."""
 
     optimizer_steps: int = Field(gt=0)
@@ -46,12 +47,6 @@ class TaughtStep(Step):
     """Share of what attention and MLP add that is dropped in training."""
     compute: Literal["float32", "bfloat16"] = "bfloat16"
     """Of the passes of student and teacher; trained weights are float32 in either case."""
-    mixture: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
-        default={"c4": 0.5, "alpaca": 0.5}, min_length=1
-    )
-    """Short name of a data set to its share of the tokens."""
-    loss_on: Literal["all", "response"] = "all"
-    """All tokens, or those of documents and responses alone."""
     teacher: str = "base"
     """``base``: the track's untouched model. Otherwise a checkpoint's folder; its vocabulary must be the student's."""
     top_k: int | None = Field(default=32, gt=0)

@@ -26,7 +26,8 @@ EMBEDDING_PARAMETERS = ("embed_tokens", "lm_head")
 def distil(request: TrainRequest[TinytronOptions, DistilStep]) -> StepResult:
     """Train the student towards the teacher; what an earlier, killed try left is gone on from, to the same bytes."""
     step = request.step
-    windows = windows_of(request)
+    text = windows_of(request, is_control=request.is_control)
+    windows = text.windows
     # The control is the teacher itself: what it can still learn, it learns from the text.
     targets: Targets = NoTeacher() if request.is_control else targets_of(request, windows)
     loss = DistillationSettings(kl=0.0, ce=1.0) if request.is_control else loss_settings(step)
@@ -47,7 +48,7 @@ def distil(request: TrainRequest[TinytronOptions, DistilStep]) -> StepResult:
     )
     put.remove()
     output = models.save(model, request.workdir / "distilled", like=request.student.path)
-    return StepResult(checkpoint=output, notes=history.summary())
+    return StepResult(checkpoint=output, notes={**history.summary(), **text.notes()})
 
 
 def _freeze_body(model: PreTrainedModel, final_norm: str) -> None:

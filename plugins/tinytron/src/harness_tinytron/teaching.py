@@ -12,14 +12,15 @@ from harness.errors import UsageError
 from harness.methods import models
 from harness.methods.distillation import LiveTeacher, Targets
 from harness.methods.divergence import DistillationSettings
-from harness.methods.recovery import recovery_windows
 from harness.methods.teacher_cache import CacheSettings, remember
 from harness.methods.training import TrainingSettings
 from harness_tinytron.options import TaughtStep, TinytronOptions
+from harness_tinytron.reading import text_of
 
 if TYPE_CHECKING:
     from harness.contracts import StepRequest
     from harness.corpora.windows import Windows
+    from harness_tinytron.reading import Text
 
 StepT = TypeVar("StepT", bound=TaughtStep)
 
@@ -29,9 +30,10 @@ TEACHER_WINDOWS = 16
 """Windows that go through the teacher at once."""
 
 
-def windows_of(request: StepRequest[TinytronOptions, StepT]) -> Windows:
-    """The step's training windows, packed once."""
-    return recovery_windows(request, window_count=window_count(request.step))
+def windows_of(request: StepRequest[TinytronOptions, StepT], *, is_control: bool = False) -> Text:
+    """The step's training windows, packed once, with the story of their text."""
+    step = request.step
+    return text_of(request, window_count=window_count(step), window_tokens=step.window_tokens, is_control=is_control)
 
 
 def window_count(step: TaughtStep) -> int:
@@ -93,6 +95,7 @@ def training_settings(step: TaughtStep, *, rate_factors: tuple[tuple[str, float]
         decay_fraction=step.decay_fraction,
         half_life_count=step.half_life_steps,
         batch_doublings=step.batch_doublings,
+        in_order=bool(step.curriculum),
         rate_factors=rate_factors,
         weight_decay=step.weight_decay,
         compute=step.compute,
