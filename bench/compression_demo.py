@@ -126,12 +126,12 @@ class Bench:
 
     def row(self, plugin: str, model: str, seed: int) -> Row:
         """Carry out the plugin's demo recipe and measure what it came to."""
-        strategy, prepared = self._carried_out(plugin, model, seed, control=plugin == BASELINE)
+        strategy, prepared = self.carried_out(plugin, model, seed, control=plugin == BASELINE)
         trained = [step for step in strategy.steps if step.step.stage == "train"]
         wanted = {"base": strategy.model.base, "final": strategy.final}
         wanted |= {"compressed": strategy.compressed} if strategy.compressed else {}
         wanted |= {"control": strategy.control} if strategy.control else {}
-        found = dict(zip(wanted, self._bits_per_byte(prepared, list(wanted.values())), strict=True))
+        found = dict(zip(wanted, self.bits_per_byte(prepared, list(wanted.values())), strict=True))
         return Row(
             plugin=plugin,
             model=model,
@@ -156,17 +156,26 @@ class Bench:
         recipe.parent.mkdir(parents=True, exist_ok=True)
         text = FACTORISED.format(allocation="uniform", scaling=scaling.partition(",")[0], output=output)
         recipe.write_text(text)
-        strategy, prepared = self._carried_out("nics", model, 0, recipe=recipe)
-        (figure,) = self._bits_per_byte(prepared, [strategy.final])
+        strategy, prepared = self.carried_out("nics", model, 0, recipe=recipe)
+        (figure,) = self.bits_per_byte(prepared, [strategy.final])
         return model, scaling, strategy.steps[-1].parameter_count, figure
 
-    def _carried_out(
-        self, plugin: str, model: str, seed: int, *, control: bool = False, recipe: Path | None = None
+    def carried_out(  # noqa: PLR0913 - what was asked, all but the first three by name
+        self,
+        plugin: str,
+        model: str,
+        seed: int,
+        *,
+        control: bool = False,
+        recipe: Path | None = None,
+        overrides: tuple[str, ...] = (),
     ) -> tuple[Strategy, Prepared]:
+        """Every step of the recipe, or of the plugin's own; done already or done now."""
         settings = SubmitSettings(
             plugin=plugin,
             models=(model,),
             recipe=None if recipe is None else str(recipe),
+            overrides=overrides,
             budget=self.budget,
             seed=seed,
             control=control,
@@ -178,7 +187,7 @@ class Bench:
         print(f"# {plugin}, {model}, seed {seed}", flush=True)
         return carry_out(prepared, prepared.models[0], Watcher()), prepared
 
-    def _bits_per_byte(self, prepared: Prepared, checkpoints: Sequence[Checkpoint]) -> list[BitsPerByte]:
+    def bits_per_byte(self, prepared: Prepared, checkpoints: Sequence[Checkpoint]) -> list[BitsPerByte]:
         """Of each, measured once and kept by digest."""
         texts = held_out_texts(prepared)
         folder = self.workspace.root / "bits-per-byte" / f"{texts.stem[:16]}-{prepared.judge_digest[:16]}"

@@ -4,7 +4,8 @@
      "block":  {...}                                        how a layer is built, from the table of the architecture
      "biases": ["self_attn.q_proj", ...],                   linears that have a bias
      "fused":  {"self_attn.qkv_proj": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]},
-     "layers": [{"intermediate": 384, "kv_group": 4, "head": 2, "ranks": {"self_attn.qkv_proj": 96}}, ...]}
+     "layers": [{"intermediate": 384, "kv_group": 4, "head": 2, "ranks": {"self_attn.qkv_proj": 96}}, ...],
+     "exits":  [1, 3], "vote": "max"}                       layers that vote on the next token; [] for the last
 
 ``config.json`` has what all layers share (hidden size, vocabulary, head size, rotation); here is what differs. A linear
 with a rank ``r`` is stored as two: ``X.A.weight [out, r]`` (with the bias, ``X.A.bias``) and ``X.B.weight [r, in]``,
@@ -13,7 +14,7 @@ and computes ``A(B(x))``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -31,6 +32,11 @@ LAYER_STRUCTURE_AXES: Final = ("intermediate", "kv_group", "head")
 """Axes that each layer may have at a size of its own; fields of ``LayerStructure``."""
 MAX_STRUCTURE_BYTES: Final = 4 << 20
 MAX_LAYERS: Final = 4096
+Vote = Literal["max", "mean"]
+"""How exits agree on a next token: the largest probability, made to sum to 1, or the mean."""
+
+ONE_EXIT: Final = "a package predicts by the last layer alone; make it of the checkpoint from before its exits voted"
+"""Why a checkpoint with exits is not packaged."""
 
 
 class Block(Document):
@@ -102,6 +108,17 @@ class Structure(Document):
     fused: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Concatenated linears, the same in all layers: name to the parts, in the order of their rows."""
     layers: tuple[LayerStructure, ...] = Field(min_length=1, max_length=MAX_LAYERS)
+    exits: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Layers whose outputs go through final norm and head too, ascending, the last layer among them: the prediction is
+    the exits' vote. Empty: the last layer alone, and no vote."""
+    vote: Vote = "max"
+
+    @model_validator(mode="after")
+    def _exits_ascend(self) -> Self:
+        is_legal = not self.exits or (self.exits == tuple(sorted(set(self.exits))))
+        if not is_legal or (self.exits and self.exits[-1] != len(self.layers) - 1):
+            raise ValueError(f"exits must ascend and end with the last layer, {len(self.layers) - 1}")
+        return self
 
     @model_validator(mode="after")
     def _parts_are_fused_once(self) -> Self:

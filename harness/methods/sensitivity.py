@@ -62,6 +62,8 @@ class StructuredSensitivity:
     """Of every unit: the error that its loss alone makes in the layer's way out."""
     errors: dict[str, dict[int, float]]
     """Axis to layer number to the mean, over sparsities, of the error when the lowest units go together."""
+    curves: dict[str, dict[int, NDArray[np.float64]]]
+    """Axis to layer number to the error when the lowest 0, 1, ... all units go together, ``[units + 1]``."""
 
 
 def output_error(change: Tensor, moments: Moments) -> float:
@@ -147,6 +149,7 @@ def structured_sensitivity(  # noqa: PLR0913 - as stream_sensitivity
     paths = sorted({path for by_layer in exits.values() for path in by_layer.values()})
     scores: UnitScores = {axis: [] for axis in axes}
     errors: dict[str, dict[int, float]] = {axis: {} for axis in axes}
+    curves: dict[str, dict[int, NDArray[np.float64]]] = {axis: {} for axis in axes}
     for found in stream_moments(checkpoint, paths, batches, folder=folder, device=device, progress=progress):
         for axis in axes:
             path = exits[axis][found.index]
@@ -154,7 +157,8 @@ def structured_sensitivity(  # noqa: PLR0913 - as stream_sensitivity
             scores[axis].append(losses.units)
             scale = losses.output if relative and losses.output > 0 else 1.0
             errors[axis][found.index] = float(np.mean([losses.without(share) for share in sparsities])) / scale
-    return StructuredSensitivity(scores=scores, errors=errors)
+            curves[axis][found.index] = losses.curve / scale
+    return StructuredSensitivity(scores=scores, errors=errors, curves=curves)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,12 +174,18 @@ class _UnitLosses:
         """Of each unit alone."""
         return np.maximum(np.diagonal(self.pairs), 0.0)
 
-    def without(self, share: float) -> float:
-        """The error when that share of the units, the lowest, go together, between whole units in proportion."""
+    @property
+    def curve(self) -> NDArray[np.float64]:
+        """The error when the lowest 0, 1, ... all units go together, ``[units + 1]``."""
         order = np.argsort(self.units, kind="stable")
         ordered = self.pairs[np.ix_(order, order)]
         rises = 2 * np.tril(ordered, -1).sum(1) + np.diagonal(ordered)
-        return float(np.interp(share * len(order), np.arange(len(order) + 1), np.concatenate([[0.0], rises.cumsum()])))
+        return np.concatenate([[0.0], rises.cumsum()])
+
+    def without(self, share: float) -> float:
+        """The error when that share of the units, the lowest, go together, between whole units in proportion."""
+        count = len(self.pairs)
+        return float(np.interp(share * count, np.arange(count + 1), self.curve))
 
 
 def _unit_losses(anatomy: Anatomy, axis: str, path: str, weight: Tensor, moments: Moments) -> _UnitLosses:

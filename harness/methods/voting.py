@@ -2,11 +2,14 @@
 
 logits of each exit ──softmax──> p_e [..., V] ──largest over exits, made to sum to 1──> p [..., V]
                                               └─or the mean, an extension
+
+In a checkpoint exits stand in the structure, share final norm and head and add no parameter
+(``harness.surgery.shape.config_with_exits``).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-Vote = Literal["max", "mean"]
+    from harness.checkpoint.structure import Vote
 
 
 def vote(logits: Sequence[Tensor], how: Vote = "max") -> Tensor:

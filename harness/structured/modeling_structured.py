@@ -8,6 +8,7 @@
     sequential   x + attention(norm x) = y,  y + mlp(norm y)
     parallel     x + attention(norm x) + mlp(norm x)                 the same norm
     sphere       unit(x + a (unit(attention x) - x)) = y,  unit(y + b (unit(mlp y) - y))          nGPT, all of x unit
+    exits        logits after several layers, by the same final norm and head, put to the vote:  max_e p_e / sum
     linear       W x + b,  or factorised  A (B x) + b;  fused: rows of several linears in one, split after
 
 This file is complete in itself and the same for all such checkpoints; it needs torch and transformers, nothing else:
@@ -98,6 +99,10 @@ KINDS = {
             and all(is_name(part) for parts in value.values() for part in parts)
         ),
     ),
+    "tuple[int, ...]": (
+        "a list of layers' numbers",
+        lambda value: isinstance(value, (list, tuple)) and all(type(each) is int and each >= 0 for each in value),
+    ),
     "object": ("anything", lambda _: True),
 }
 
@@ -185,6 +190,8 @@ class Structure:
     format: int = 1
     biases: tuple[str, ...] = ()
     fused: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    exits: tuple[int, ...] = ()
+    vote: str = "max"
 
 
 class Shapes:
@@ -199,8 +206,17 @@ class Shapes:
         self.model_type, self.biases, self.fused = record.model_type, record.biases, record.fused
         self.block: Block = parse(Block, record.block, "block")
         self.layers = [parse(LayerShape, layer, f"layers[{i}]") for i, layer in enumerate(record.layers)]
+        self.exits, self.vote = tuple(record.exits), record.vote
         self.linears = self._linears()
         self._check()
+        self._check_exits()
+
+    def _check_exits(self) -> None:
+        last = len(self.layers) - 1
+        if self.exits and (list(self.exits) != sorted(set(self.exits)) or self.exits[-1] != last):
+            refuse("exits", f"ascending layers up to the last, {last}", self.exits)
+        if self.vote not in {"max", "mean"}:
+            refuse("vote", "'max' or 'mean'", self.vote)
 
     def _linears(self) -> dict[str, tuple[str, ...]]:
         """Modules of a layer, by name, with the linears that each of them computes, in the order of its rows."""
@@ -821,6 +837,7 @@ class StructuredForCausalLM(StructuredPreTrainedModel, GenerationMixin):
         *,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         **kwargs: Any,  # noqa: ANN401 - for the layers and the loss
     ) -> CausalLMOutputWithPast:
@@ -832,17 +849,36 @@ class StructuredForCausalLM(StructuredPreTrainedModel, GenerationMixin):
             past_key_values if cache is None else cache,
             inputs_embeds,
             use_cache=use_cache,
+            output_hidden_states=True if self.model.shapes.exits else output_hidden_states,
             **kwargs,
         )
+        states = ("output_hidden_states", output_hidden_states)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(outputs.last_hidden_state[:, kept, :])
+        if self.model.shapes.exits:
+            logits = self.voted(logits, outputs.hidden_states, kept)
         loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            hidden_states=outputs.hidden_states,
+            hidden_states=outputs.hidden_states if self.model.wanted(*states) else None,
             attentions=outputs.attentions,
             **{CACHE_NAME: outputs.get(CACHE_NAME)},
         )
+
+    def voted(self, last: Tensor, states: tuple[Tensor, ...], kept: slice | Tensor) -> Tensor:
+        """Logarithms of the probabilities ``[B, T, V]`` that the exits agree on, ``last`` being the last one's logits.
+
+        ``states`` are what went into each layer, and last what left the final norm.
+        """
+        shapes = self.model.shapes
+        joined = last.to(torch.float32).log_softmax(-1)
+        for layer in shapes.exits[:-1]:
+            hidden = states[layer + 1][:, kept, :]
+            if shapes.block.final_norm is not None:
+                hidden = self.model.get_submodule(shapes.block.final_norm)(hidden)
+            found = self.lm_head(hidden).to(torch.float32).log_softmax(-1)
+            joined = torch.maximum(joined, found) if shapes.vote == "max" else torch.logaddexp(joined, found)
+        return joined.log_softmax(-1).to(last.dtype)

@@ -6,17 +6,21 @@ config.json + plan --reduced_config--> {..., model_type: llama}                 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.checkpoint.structure import LAYER_STRUCTURE_AXES, LayerStructure, Structure
+from pydantic import ValidationError
+
+from harness.checkpoint.structure import LAYER_STRUCTURE_AXES, LayerStructure, Structure, Vote
 from harness.errors import UsageError
 from harness.structured.files import EMBEDDED_FIELD, config_fields
 from harness.surgery.anatomy import load
 from harness.surgery.expression import evaluate
+from harness.surgery.plan import keep_all
 from harness.surgery.table import axis_sizes, broken_constraint, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from harness.surgery.anatomy import Anatomy
     from harness.surgery.plan import Plan
@@ -34,7 +38,28 @@ def reduced_config(config: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     """
     anatomy = load(config)
     plan.check(anatomy)
-    structure = structure_after(anatomy, plan)
+    return _described(anatomy, plan, structure_after(anatomy, plan))
+
+
+def config_with_exits(config: Mapping[str, Any], exits: Sequence[int], vote: Vote = "max") -> dict[str, Any]:
+    """The ``config.json`` of the same weights when the layers ``exits`` vote; of the last layer alone where none does.
+
+    Exits share final norm and head, so no tensor is added. The result has its structure under ``structure``.
+
+    Raises:
+        UsageError: exits do not ascend up to the last layer.
+    """
+    anatomy = load(config)
+    plan = keep_all(anatomy)
+    content = structure_after(anatomy, plan).model_dump(mode="json")
+    try:
+        structure = Structure.model_validate_json(json.dumps({**content, "exits": list(exits), "vote": vote}))
+    except ValidationError as error:
+        raise UsageError(f"exits {list(exits)}, vote {vote!r}: {error.errors()[0]['msg']}") from error
+    return _described(anatomy, plan, structure)
+
+
+def _described(anatomy: Anatomy, plan: Plan, structure: Structure) -> dict[str, Any]:
     fields = _fields(anatomy, plan, structure)
     if _is_uniform(structure) and broken_constraint(anatomy.table.constraints, fields) is None:
         return fields
@@ -51,7 +76,17 @@ def structure_after(anatomy: Anatomy, plan: Plan) -> Structure:
         biases=_biases(anatomy),
         fused=fused,
         layers=tuple(layers),
+        **_exits(anatomy, plan),
     )
+
+
+def _exits(anatomy: Anatomy, plan: Plan) -> dict[str, Any]:
+    """Exits by their numbers after ``plan``, what is then the last layer among them; none where it is left alone."""
+    if anatomy.structure is None or not anatomy.structure.exits:
+        return {}
+    kept = plan.kept_layers(anatomy)
+    exits = {number for number, layer in enumerate(kept) if layer in anatomy.structure.exits} | {len(kept) - 1}
+    return {"exits": tuple(sorted(exits)), "vote": anatomy.structure.vote} if len(exits) > 1 else {}
 
 
 def resized_config(config: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
@@ -100,7 +135,12 @@ def _structured(table: AnatomyTable, fields: Mapping[str, Any], structure: Struc
 
 def _is_uniform(structure: Structure) -> bool:
     first = structure.layers[0]
-    return not structure.fused and not first.ranks and all(layer == first for layer in structure.layers)
+    return (
+        not structure.exits
+        and not structure.fused
+        and not first.ranks
+        and all(layer == first for layer in structure.layers)
+    )
 
 
 def _fused(anatomy: Anatomy, plan: Plan) -> dict[str, tuple[str, ...]]:

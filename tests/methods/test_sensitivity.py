@@ -85,6 +85,17 @@ class TestStructuredSensitivity:
             assert list(by_layer.values()) == pytest.approx([1.0, 1.0])
         assert [len(each) for each in found.scores["kv_group"]] == [2, 2]
 
+    def test_curves(self, llama, batches):
+        """From nothing to the whole output; the first step is the score of the lowest unit."""
+        anatomy = load(read_config(llama))
+        found = structured_sensitivity(llama, anatomy, ("intermediate",), batches, relative=True)
+        plain = structured_sensitivity(llama, anatomy, ("intermediate",), batches)
+        for layer, curve in found.curves["intermediate"].items():
+            assert len(curve) == len(found.scores["intermediate"][layer]) + 1
+            assert (curve[0], curve[-1]) == pytest.approx((0.0, 1.0))
+            lowest = found.scores["intermediate"][layer].min()
+            assert plain.curves["intermediate"][layer][1] == pytest.approx(lowest)
+
     def test_an_axis_without_a_way_out(self, llama, batches):
         """Nothing is guessed for it."""
         with pytest.raises(ValueError, match="leave each layer"):

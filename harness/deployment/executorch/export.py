@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.checkpoint.checkpoint import read_described_config
 from harness.checkpoint.reader import open_checkpoint
+from harness.checkpoint.structure import ONE_EXIT
 from harness.checkpoint.writer import replace_folder
 from harness.deployment.executorch.installed import require_executorch
 from harness.deployment.executorch.quiet import quiet
@@ -79,6 +80,8 @@ def _fill(
     checkpoint: Path, folder: Path, options: ExecutorchOptions, described: PackageManifest, progress: Progress
 ) -> ExecutorchManifest:
     anatomy = load(read_described_config(checkpoint))
+    if anatomy.structure is not None and anatomy.structure.exits:
+        raise UsageError(f"{checkpoint}/structure.json: exits {list(anatomy.structure.exits)}: {ONE_EXIT}")
     metadata = _metadata(options, described)
     with open_checkpoint(checkpoint) as reader:
         progress("lowering and weights", 0, 2)

@@ -12,6 +12,7 @@ import json
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
+from harness.checkpoint.structure import ONE_EXIT
 from harness.deployment.mlc.settings import PLAIN_ROTATION, activation, flat_config
 from harness.errors import UsageError
 from harness.surgery.anatomy import load
@@ -69,6 +70,8 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any]:
 def _check(structure: Structure, flat: Mapping[str, Any]) -> None:
     if structure.block.norm == "sphere":
         raise UsageError("structure.json: norm 'sphere' (nGPT): MLC definitions are generated for rms and layer norms")
+    if structure.exits:
+        raise UsageError(f"structure.json: exits {list(structure.exits)}: {ONE_EXIT}")
     kind = (flat["rope_scaling"] or {}).get("rope_type", PLAIN_ROTATION)
     if kind not in ROTATIONS:
         raise UsageError(f"config.json: rotation {kind!r}: MLC's cache computes {' and '.join(ROTATIONS)}")

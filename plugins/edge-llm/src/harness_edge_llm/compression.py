@@ -22,8 +22,8 @@ from harness.methods.sensitivity import stream_sensitivity, structured_sensitivi
 from harness.methods.sparsity import Pattern, sparse_gpt
 from harness.surgery import anatomy as anatomies
 from harness.surgery.apply import apply
-from harness_edge_llm.options import LayerwiseStep, UnifiedStep
-from harness_edge_llm.planning import cut_axes, width_plan
+from harness_edge_llm.options import LayerwiseStep, UnifiedStep, VoteStep
+from harness_edge_llm.planning import cut_axes, voting_config, width_plan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +43,16 @@ def compress(request: CompressRequest[EdgeOptions, Any]) -> StepResult:
         UsageError: the step does not fit the model.
         BudgetUnreachable: nor does the budget.
     """
+    if isinstance(request.step, VoteStep):
+        return _vote(request)
     return _unified(request) if isinstance(request.step, UnifiedStep) else _layerwise(request)
+
+
+def _vote(request: CompressRequest[EdgeOptions, VoteStep]) -> StepResult:
+    config = voting_config(request.student.config(), request.step)
+    output = rewrite(request.student.path, request.workdir / "made", Rewriting(config=config))
+    exits: Any = config["structure"]["exits"]
+    return StepResult(checkpoint=output, notes={"exits": exits, "vote": request.step.how})
 
 
 def _layerwise(request: CompressRequest[EdgeOptions, LayerwiseStep]) -> StepResult:

@@ -2,6 +2,7 @@
 
     compress   layerwise (legal: narrower layers)      unified (published: zeros and fewer bits)
     train      layerwise-tuning
+    compress   vote (the exits of the tuning predict together; no weight changes)
 
 Defaults are the published numbers where there are any.
 """
@@ -126,8 +127,22 @@ class TuneStep(Step):
         return (QUANTISATION,) if self.bits < 16 else ()  # noqa: PLR2004
 
 
+class VoteStep(Step):
+    """Let the exits of ``layerwise-tuning`` predict together: same weights, the exits in the checkpoint's structure."""
+
+    stage: Literal["compress"] = "compress"
+    reads_data: ClassVar[bool] = False
+    method: Literal["vote"] = "vote"
+    stride: int = Field(default=8, gt=0)
+    """Layers from exit to exit; the last layer is one in any case. As many as a window of the tuning had."""
+    first: int = Field(default=0, ge=0)
+    """Exits below this layer do not vote."""
+    how: Literal["max", "mean"] = "max"
+    """The largest probability over exits, made to sum to 1, as published; or the mean, an extension."""
+
+
 class EdgeOptions(Options):
     """Options of ``--plugin edge-llm``."""
 
-    steps: tuple[Annotated[LayerwiseStep | UnifiedStep | TuneStep, Field(discriminator="method")], ...] = ()
-    """Compress, then tune; as often as one likes."""
+    steps: tuple[Annotated[LayerwiseStep | UnifiedStep | TuneStep | VoteStep, Field(discriminator="method")], ...] = ()
+    """Compress, then tune, as often as one likes; vote last."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness import Forecast
+from harness.errors import UsageError
 from harness.methods.budget import fit_parameters, uniform_family
 from harness.methods.layer_policy import policy_family
+from harness.methods.layer_tuning import segments
 from harness.methods.units import zero_scores
 from harness.surgery import anatomy as anatomies
 from harness.surgery.count import parameter_count
-from harness.surgery.shape import reduced_config
-from harness_edge_llm.options import LayerwiseStep, UnifiedStep
+from harness.surgery.shape import config_with_exits, reduced_config
+from harness_edge_llm.options import LayerwiseStep, UnifiedStep, VoteStep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +35,9 @@ def forecast(request: ForecastRequest[EdgeOptions, Any]) -> Forecast | None:
         BudgetUnreachable: no widths are as small as the budget asks; the smallest do not hang on sensitivity.
     """
     step = request.step
+    if isinstance(step, VoteStep):
+        after = voting_config(request.config, step)
+        return Forecast(config=after, parameter_count=parameter_count(after))
     if isinstance(step, UnifiedStep):
         return Forecast(config=request.config, parameter_count=parameter_count(request.config))
     anatomy = anatomies.load(request.config)
@@ -43,6 +48,23 @@ def forecast(request: ForecastRequest[EdgeOptions, Any]) -> Forecast | None:
         return None
     after = reduced_config(request.config, plan)
     return Forecast(config=after, parameter_count=parameter_count(after))
+
+
+def voting_config(config: Mapping[str, Any], step: VoteStep) -> dict[str, Any]:
+    """The ``config.json`` of a student whose exits vote.
+
+    Raises:
+        UsageError: no exit would be left beside the last layer.
+    """
+    layer_count = anatomies.load(config).layer_count
+    stride = min(step.stride, layer_count)
+    exits = [part.exit for part in segments(layer_count, stride, layer_count) if part.exit >= step.first]
+    if len(exits) < 2:  # noqa: PLR2004 - one exit has nobody to vote with
+        raise UsageError(
+            f"vote: stride {step.stride} and first {step.first} leave no exit beside the last of {layer_count} layers; "
+            f"the model can vote with a stride below {layer_count}"
+        )
+    return config_with_exits(config, exits, step.how)
 
 
 def cut_axes(step: LayerwiseStep) -> tuple[str, ...]:
