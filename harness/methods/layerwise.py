@@ -81,21 +81,21 @@ def stream_moments(  # noqa: PLR0913 - the request of a library function, all bu
     body: Any = model.base_model
     layers: list[nn.Module] = list(body.layers)
     _check_linears(layers, linears)
-    states = _HiddenStates(folder)
+    states = HiddenStates(folder)
     with open_checkpoint(checkpoint) as reader:
         for place, batch in enumerate(batches):
             states.put(place, embedded(reader, batch.token_ids))
         for index, layer in enumerate(layers):
             progress("calibrating", index, len(layers), f"layer {index}")
             prefix = f"model.layers.{index}."
-            _fill(layer, reader, prefix, device)
+            fill(layer, reader, prefix, device)
             wanted = {path: module_of(layer, path.removeprefix(prefix)) for path in linears if path.startswith(prefix)}
             with listening(wanted, output_exponent) as listeners:
                 for place, batch in enumerate(batches):
                     mask = batch_mask(batch, torch.device(device))
                     for listener in listeners:
                         listener.mask = mask
-                    states.put(place, _through(body, layer, states.get(place).to(device), mask))
+                    states.put(place, through(body, layer, states.get(place).to(device), mask))
             found = {listener.path: listener.moments() for listener in listeners}
             yield LayerMoments(index=index, layer=layer, moments=found)
             layer.to("meta")
@@ -103,7 +103,22 @@ def stream_moments(  # noqa: PLR0913 - the request of a library function, all bu
 
 
 def skeleton(checkpoint: Path) -> PreTrainedModel:
-    """The model of ``checkpoint`` without weights (on the meta device), its rotation ready to compute."""
+    """The model of ``checkpoint`` without weights and without a norm at its end: to run layers through its body."""
+    model, final_norm = bare_model(checkpoint)
+    setattr(model.base_model, final_norm, nn.Identity())
+    return model
+
+
+def bare_model(checkpoint: Path) -> tuple[PreTrainedModel, str]:
+    """The model of ``checkpoint`` without weights (on the meta device), its rotation ready to compute.
+
+    Returns:
+        The model in evaluation mode, and the name of its body's last norm.
+
+    Raises:
+        UsageError: it has no such norm.
+        ValueError: its layers attend in different ways.
+    """
     from transformers import AutoConfig, AutoModelForCausalLM
 
     if files.is_structured(checkpoint):
@@ -112,17 +127,17 @@ def skeleton(checkpoint: Path) -> PreTrainedModel:
 
         with torch.device("meta"):
             structured: PreTrainedModel = StructuredForCausalLM(load_config(checkpoint))
-        final_norm = structured.model.shapes.block.final_norm
-        if final_norm is None:
+        found = structured.model.shapes.block.final_norm
+        if found is None:
             raise UsageError(f"{checkpoint}: has no norm at its end (nGPT); its layers cannot be walked one by one")
-        return _with_identity_norm(structured, final_norm)
+        return _attending_alike(structured), found
     config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     body: Any = model.base_model
     # Frequencies are no part of a checkpoint: they are computed where the module is made.
     body.rotary_emb = type(body.rotary_emb)(config=config)
-    return _with_identity_norm(model, "final_layernorm" if hasattr(body, "final_layernorm") else "norm")
+    return _attending_alike(model), "final_layernorm" if hasattr(body, "final_layernorm") else "norm"
 
 
 def embedded(reader: CheckpointReader, token_ids: Tensor) -> Tensor:
@@ -142,38 +157,37 @@ def embedded(reader: CheckpointReader, token_ids: Tensor) -> Tensor:
     return rows[places]
 
 
-class _HiddenStates:
-    """Hidden states of every batch; on disk as plain files, since mapped pages would count as memory held."""
+class HiddenStates:
+    """Hidden states by place; on disk as plain files, since mapped pages would count as memory held."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._held: dict[int, Tensor] = {}
+        self._held: dict[int | str, Tensor] = {}
 
-    def put(self, place: int, states: Tensor) -> None:
-        """Keep the states of batch ``place`` in the stead of those before."""
+    def put(self, place: int | str, states: Tensor) -> None:
+        """Keep the states of ``place``, a batch's number or a file's name, in the stead of those before."""
         if self._folder is None:
             self._held[place] = states.cpu()
         else:
             torch.save(states.cpu().contiguous(), self._folder / f"{place}.pt")
 
-    def get(self, place: int) -> Tensor:
-        """The states of batch ``place``, ``[B, T, D]``."""
+    def get(self, place: int | str) -> Tensor:
+        """The states of ``place``, ``[B, T, D]``."""
         if self._folder is None:
             return self._held[place]
         states: Tensor = torch.load(self._folder / f"{place}.pt", weights_only=True)
         return states
 
 
-def _with_identity_norm(model: PreTrainedModel, final_norm: str) -> PreTrainedModel:
-    """``model`` whose body ends with its last layer, and whose layers all attend alike."""
-    setattr(model.base_model, final_norm, nn.Identity())
+def _attending_alike(model: PreTrainedModel) -> PreTrainedModel:
+    """``model`` in evaluation mode; raises ``ValueError`` where its layers attend in different ways."""
     kinds = getattr(model.config, "layer_types", None) or []
     if len(set(kinds)) > 1:
         raise ValueError(f"layers must all attend in the same way, found {', '.join(sorted(set(kinds)))}")
     return model.eval()  # type: ignore[no-untyped-call,no-any-return]
 
 
-def _through(body: Any, layer: nn.Module, states: Tensor, mask: Tensor | None) -> Tensor:  # noqa: ANN401 - a body of any class
+def through(body: Any, layer: nn.Module, states: Tensor, mask: Tensor | None) -> Tensor:  # noqa: ANN401 - a body of any class
     """The states after ``layer``, run by ``body`` as its only one."""
     body.layers = nn.ModuleList([layer])
     attention_mask = None if mask is None else mask.to(torch.int64)
@@ -181,18 +195,25 @@ def _through(body: Any, layer: nn.Module, states: Tensor, mask: Tensor | None) -
     return result
 
 
-def _fill(layer: nn.Module, reader: CheckpointReader, prefix: str, device: str) -> None:
-    """Give ``layer`` its weights, FP32, a chunk of a tensor at a time."""
+@torch.no_grad()
+def fill(layer: nn.Module, reader: CheckpointReader, prefix: str, device: str) -> None:
+    """Give ``layer`` its weights, FP32, a chunk of a tensor at a time; none of them requires a gradient."""
     layer.to_empty(device=device)
     for name, parameter in layer.named_parameters():
-        entry = reader.entry(f"{prefix}{name}")
-        if entry.shape != tuple(parameter.shape):
-            raise ValueError(f"{prefix}{name} must be {list(parameter.shape)} by config.json, got {list(entry.shape)}")
-        first = 0
-        for chunk in reader.chunks(f"{prefix}{name}"):
-            parameter[first : first + len(chunk)] = torch.from_numpy(to_float32(chunk, entry.dtype)).to(device)
-            first += len(chunk)
-        parameter.requires_grad = False
+        fill_parameter(parameter, reader, f"{prefix}{name}")
+
+
+@torch.no_grad()
+def fill_parameter(parameter: nn.Parameter, reader: CheckpointReader, name: str) -> None:
+    """Give ``parameter`` the values of the tensor ``name``; raises ``ValueError`` where that has another shape."""
+    entry, first = reader.entry(name), 0
+    if entry.shape != tuple(parameter.shape):
+        raise ValueError(f"{name} must be {list(parameter.shape)} by config.json, got {list(entry.shape)}")
+    for chunk in reader.chunks(name):
+        values = torch.from_numpy(to_float32(chunk, entry.dtype))
+        parameter[first : first + len(chunk)] = values.to(parameter.device)
+        first += len(chunk)
+    parameter.requires_grad = False
 
 
 def _check_linears(layers: Sequence[nn.Module], linears: Sequence[str]) -> None:

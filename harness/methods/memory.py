@@ -67,6 +67,21 @@ def backward_bytes(
     return model_bytes(anatomy) + kept + FP32_BYTES * batch.token_count * values
 
 
+def layer_backward_bytes(anatomy: Anatomy, batch: BatchSize, *, kept_per_weight: int = 1) -> int:
+    """What ``layerwise_taylor`` holds: one layer with its gradients and values, or the head with its logits.
+
+    Args:
+        anatomy: Of the model.
+        batch: Of one backward pass.
+        kept_per_weight: As of ``backward_bytes``.
+    """
+    hidden, vocabulary = anatomy.sizes["hidden"], anatomy.sizes["vocab"]
+    weights = max(_layer_weights(anatomy, layer) for layer in range(anatomy.layer_count))
+    layer = (2 + kept_per_weight) * weights + LAYER_COPIES * batch.token_count * (_widest(anatomy) + hidden)
+    head = vocabulary * hidden + LOGIT_COPIES * batch.token_count * (vocabulary + hidden)
+    return FP32_BYTES * max(layer, head)
+
+
 def moments_bytes(input_counts: Iterable[int]) -> int:
     """Second moments in FP64 of linears with so many inputs each, all held at once."""
     return FP64_BYTES * sum(count * count for count in input_counts)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -95,16 +96,21 @@ def taylor(  # noqa: PLR0913 - model, what, from what, how
     if not batches:
         raise ValueError("batches must be at least one, got none")
     for layers in _portions(anatomy.layer_count, settings.layers_at_once):
-        tallies = _tallies(model, anatomy, scores, layers, settings, len(batches))
+        tallies = tallies_of(partial(parameter_of, model), anatomy, scores, layers, settings, len(batches))
         _run(model, tallies, batches, loss)
         for tally in tallies:
             tally.add_to(scores, anatomy, settings.compat)
+    return finished(scores, settings)
+
+
+def finished(scores: UnitScores, settings: TaylorSettings) -> UnitScores:
+    """``scores`` when all tallies are added: of the order ``unit`` it is the magnitude that counts."""
     if settings.order == "unit":
         return {axis: [np.abs(values) for values in layers] for axis, layers in scores.items()}
     return scores
 
 
-class _Tally:
+class Tally:
     """What one tensor adds to the scores of its units, from one gradient after the other."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that it needs to know
@@ -171,40 +177,46 @@ class _Tally:
             self._sums[place] = self._sums[place] + sums if place in self._sums else sums
 
 
-def _tallies(  # noqa: PLR0913, PLR0917 - as taylor
-    model: nn.Module,
+def tallies_of(  # noqa: PLR0913, PLR0917 - as taylor
+    find: Callable[[Tensor], nn.Parameter],
     anatomy: Anatomy,
     axes: Mapping[str, object],
     layers: range,
     settings: TaylorSettings,
     batch_count: int,
-) -> list[_Tally]:
-    """One for each tensor of ``layers`` that ``axes`` reach into."""
+) -> list[Tally]:
+    """One for each tensor of ``layers`` that ``axes`` reach into, its parameter by ``find``."""
     tallies = []
     for layer, tensor in layer_tensors(anatomy):
         where = places(tensor, axes)
         if settings.weights == "exit":
             where = {axis: place for axis, place in where.items() if is_exit(anatomy, tensor, axis)}
         if where and layer in layers:
-            weight = parameter_of(model, tensor)
-            tallies.append(_Tally(weight, tensor, layer, where, settings.order, batch_count))
+            tallies.append(Tally(find(tensor), tensor, layer, where, settings.order, batch_count))
     return tallies
 
 
-def _run(model: nn.Module, tallies: Sequence[_Tally], batches: Sequence[BatchT], loss: Loss[BatchT]) -> None:
+def _run(model: nn.Module, tallies: Sequence[Tally], batches: Sequence[BatchT], loss: Loss[BatchT]) -> None:
     """A backward pass for each batch; every tally takes one gradient of each."""
-    with ExitStack() as stack:
-        stack.enter_context(_gradients_of(model, [tally.weight for tally in tallies]))
-        for tally in tallies:
-            hook = tally.weight.register_post_accumulate_grad_hook(tally.take)  # type: ignore[no-untyped-call]
-            stack.callback(hook.remove)
+    with _gradients_of(model, [tally.weight for tally in tallies]), taking(tallies):
         for done, batch in enumerate(batches, start=1):
             with torch.enable_grad():
                 loss(model, batch).backward()  # type: ignore[no-untyped-call]
-            _check(tallies, done)
+            check_arrivals(tallies, done)
 
 
-def _check(tallies: Sequence[_Tally], done: int) -> None:
+@contextmanager
+def taking(tallies: Sequence[Tally]) -> Iterator[None]:
+    """Within the block every gradient of a tally's weight goes to the tally as soon as it is complete."""
+    with ExitStack() as stack:
+        for tally in tallies:
+            hook = tally.weight.register_post_accumulate_grad_hook(tally.take)  # type: ignore[no-untyped-call]
+            stack.callback(hook.remove)
+        yield
+
+
+def check_arrivals(tallies: Sequence[Tally], done: int) -> None:
+    """Raise ``ValueError`` where a tally has not had one gradient of each of ``done`` backward passes."""
     for tally in tallies:
         if tally.arrived != done:
             raise ValueError(

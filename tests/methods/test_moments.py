@@ -149,32 +149,19 @@ MEASURE = textwrap.dedent("""
     from pathlib import Path
 
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
 
-    from harness.checkpoint.writer import CheckpointWriter, TensorSpec
+    from harness.checkpoint.shards import read_layout
     from harness.methods.calibration import CalibrationBatch
     from harness.methods.layerwise import stream_moments
+    from tests.methods.large import write_llama
 
     torch.set_num_threads(1)
 
-    def write(folder, layers):
-        config = LlamaConfig(
-            vocab_size=512, hidden_size=384, intermediate_size=1152, num_hidden_layers=layers, num_attention_heads=8,
-            num_key_value_heads=8, tie_word_embeddings=True, architectures=["LlamaForCausalLM"],
-        )
-        with torch.device("meta"):
-            shapes = {name: tuple(p.shape) for name, p in LlamaForCausalLM(config).named_parameters()}
-        with CheckpointWriter(folder, [TensorSpec(name=n, dtype="F16", shape=s) for n, s in shapes.items()]) as writer:
-            for name, shape in shapes.items():
-                values = torch.ones(shape) if len(shape) == 1 else torch.randn(shape) * 0.02
-                writer.append(name, iter([values.half().numpy()]))
-            writer.write_file("config.json", config.to_json_string(use_diff=False).encode())
-        return shapes
-
-    def calibrate(folder, shapes):
+    def calibrate(folder):
         states = folder.with_name(folder.name + "-states")
         states.mkdir()
-        linears = [n.removesuffix(".weight") for n in shapes if n.split(".")[-2] in {"v_proj", "o_proj", "down_proj"}]
+        names = [entry.name for entry in read_layout(folder).tensors]
+        linears = [n.removesuffix(".weight") for n in names if n.split(".")[-2] in {"v_proj", "o_proj", "down_proj"}]
         batches = [CalibrationBatch(token_ids=torch.randint(0, 512, (2, 64))) for _ in range(2)]
         for found in stream_moments(folder, linears, batches, folder=states):
             assert len(found.moments) == 3
@@ -184,9 +171,10 @@ MEASURE = textwrap.dedent("""
         return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
     root = Path(sys.argv[1])
-    calibrate(root / "short", write(root / "short", 1))  # what libraries take on first use
-    shapes = write(root / "long", 32)
+    write_llama(root / "short", 1)
+    calibrate(root / "short")  # what libraries take on first use
+    count = write_llama(root / "long", 32)
     before = peak()
-    calibrate(root / "long", shapes)
-    print(sum(torch.Size(s).numel() for s in shapes.values()) * 4 // 1024, before, peak())
+    calibrate(root / "long")
+    print(count * 4 // 1024, before, peak())
 """)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from harness_nics import compress, width
 
+from harness.checkpoint.checkpoint import Checkpoint
 from harness.checkpoint.shards import read_layout
 from harness.errors import LimitExceeded
 from harness.methods import memory
@@ -59,10 +60,30 @@ class TestWidth:
                 gone = np.setdiff1d(np.arange(len(scores)), kept)
                 assert scores[gone].max() <= scores[kept].min()
 
-    def test_too_large_is_refused_before_loading(self, tiny_checkpoints, ask, tmp_path, monkeypatch):
-        """With the memory that it would take; nothing is read."""
-        monkeypatch.setattr(memory, "available_bytes", lambda _: 1000)
-        request = ask(tiny_checkpoints["llama"], STEP, tmp_path / "work")
+    def test_streamed_is_the_same_model(self, tiny_checkpoint, ask, tmp_path):
+        """Layer by layer from the disk, the same bytes, and no states are left behind."""
+        whole = compress(ask(tiny_checkpoint, {**STEP, "streamed": False}, tmp_path / "whole"))
+        streamed = compress(ask(tiny_checkpoint, {**STEP, "streamed": True}, tmp_path / "streamed"))
+        assert [whole.notes["streamed"], streamed.notes["streamed"]] == [False, True]
+        assert Checkpoint.of(streamed.checkpoint).digest == Checkpoint.of(whole.checkpoint).digest
+        assert not list((tmp_path / "streamed").glob("states-*"))
+
+    def test_a_model_that_does_not_fit_is_streamed(self, tiny_checkpoints, ask, tmp_path, monkeypatch):
+        """Unless the recipe says otherwise: then it is refused with the memory that it would take."""
+        anatomy = load(Checkpoint.of(tiny_checkpoints["llama"]).config())
+        one_layer = memory.layer_backward_bytes(anatomy, memory.BatchSize(texts=2, tokens=32))
+        monkeypatch.setattr(memory, "available_bytes", lambda _: one_layer)
+        monkeypatch.setattr(width, "available_bytes", lambda _: one_layer)
+        assert compress(ask(tiny_checkpoints["llama"], STEP, tmp_path / "made")).notes["streamed"]
+        request = ask(tiny_checkpoints["llama"], {**STEP, "streamed": False}, tmp_path / "refused")
         with pytest.raises(LimitExceeded, match=r"width: Taylor scores needs about .* GiB .* layers_at_once"):
+            compress(request)
+
+    def test_too_large_is_refused_before_loading(self, tiny_checkpoints, ask, tmp_path, monkeypatch):
+        """Where not even a layer fits: with the memory that it would take; nothing is read."""
+        for module in (memory, width):
+            monkeypatch.setattr(module, "available_bytes", lambda _: 1000)
+        request = ask(tiny_checkpoints["llama"], STEP, tmp_path / "work")
+        with pytest.raises(LimitExceeded, match=r"a layer at a time, needs about .* GiB .* lower batch_windows"):
             compress(request)
         assert list((tmp_path / "work").iterdir()) == []

@@ -106,6 +106,9 @@ class WidthStep(CalibratedStep):
     """Scores add up over all weights of a unit, or over those that it leaves through."""
     layers_at_once: int | None = Field(default=None, gt=0)
     """Layers scored in one pass over the calibration: fewer take less memory and more passes."""
+    streamed: bool | None = None
+    """Score layer by layer with weights read as they are needed, hidden states on disk: the same scores. Absent: where
+    the whole model does not fit in memory."""
     compat: Literal["llm-pruner-gqa"] | None = None
     """``llm-pruner-gqa`` gives KV groups the scores of other groups' query heads, as the original's code did."""
 
