@@ -74,7 +74,7 @@ def _layerwise(request: CompressRequest[EdgeOptions, LayerwiseStep]) -> StepResu
     sizes = [plan.sizes(anatomy, layer) for layer in range(anatomy.layer_count)]
     notes: dict[str, Any] = {axis: [each[axis] for each in sizes] for axis in found.errors}
     errors: Any = {axis: [by_layer[layer] for layer in sorted(by_layer)] for axis, by_layer in found.errors.items()}
-    return StepResult(checkpoint=output, notes={**notes, "errors": errors})
+    return StepResult(checkpoint=output, notes={"allocation": step.allocation, **notes, "errors": errors})
 
 
 def _unified(request: CompressRequest[EdgeOptions, UnifiedStep]) -> StepResult:
@@ -97,6 +97,8 @@ def _unified(request: CompressRequest[EdgeOptions, UnifiedStep]) -> StepResult:
     notes: dict[str, Any] = {
         "sparsity": list(ratios) if step.pattern == "unstructured" else step.pattern,
         "bits": list(bits),
+        "practices": list(step.practices()),
+        "stored": "zeros and rounded values as floats: no byte is saved",
         "errors": [errors[layer] for layer in sorted(errors)],
     }
     return StepResult(checkpoint=output, notes=notes)

@@ -47,7 +47,13 @@ def _trained(
     parts = layer_tuning.segments(layer_count, step.stride, step.optimizer_steps)
     exits = ExitModel(model, [part.exit for part in parts], heads=step.heads)
     histories = layer_tuning.tune(exits, windows, settings, step.stride, state=request.workdir / "state", **shared)
-    return {
+    by_window: dict[str, JsonValue] = {
         f"layers_{part.first}_{part.exit}": dict(history.summary())
         for part, history in zip(parts, histories, strict=True)
+    }
+    return {
+        "token_count": sum(history.token_count for history in histories),
+        "exits": [part.exit for part in parts],
+        "heads": step.heads,
+        **by_window,
     }
