@@ -1,26 +1,21 @@
-"""What MODEL names on the command line: a checkpoint's folder, a bundle's final checkpoints, an embedded model.
-
-pico-llama                   the embedded model, checked against its shipped digests
-path/to/checkpoint           a folder with config.json
-submissions/demo/<entry>     every final checkpoint of the entry, where its weights are found
-"""
+"""The models of ``harness evaluate``: what MODEL names, with base model and kind as the edition knows them."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness.checkpoint.checkpoint import read_config
 from harness.checkpoint.structure import STRUCTURED_TYPE
+from harness.cli.model_argument import find_models
 from harness.errors import UsageError
-from harness.submission import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
+    from harness.cli.model_argument import Found
     from harness.rules.edition import Edition
 
 TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
@@ -39,61 +34,33 @@ class Named:
 
 
 def named(model: str, edition: Edition, *, weights: Path | None, kind: Kind | None) -> tuple[Named, ...]:
-    """The checkpoints that ``model`` names.
+    """The checkpoints that ``model`` names, as the edition takes them.
 
     Args:
-        model: what was typed.
+        model: what was typed; ``find_models`` says what can be.
         edition: whose base models it may stem from.
-        weights: folder with the checkpoints that a bundle references.
+        weights: folder with the checkpoints that a bundle references; the workspace's if absent.
         kind: how prompts are put; None: as the edition or the checkpoint says.
 
     Raises:
-        UsageError: it names nothing, or weights that are not here.
+        UsageError: it names nothing, no checkpoint, or weights that are not here.
         CheckpointCorrupt: an embedded model was changed, or ``config.json`` cannot be read.
     """
-    from harness.pico import catalogue
-
-    path = Path(model)
-    if not path.exists() and model in catalogue.names():
-        found: tuple[Named, ...] = (_checkpoint(model, catalogue.path(model), edition, _embedded(model, edition)),)
-    elif (path / layout.SUBMISSION).is_file():
-        found = tuple(_finals(path, edition, weights))
-    elif (path / "config.json").is_file():
-        found = (_checkpoint(path.resolve().name, path.resolve(), edition, None),)
-    else:
-        raise UsageError(
-            f"{model}: expected the folder of a checkpoint (with config.json), a bundle (with {layout.SUBMISSION}) or "
-            f"one of {', '.join(catalogue.names())}; found {'neither' if path.exists() else 'nothing of that name'}"
-        )
-    return found if kind is None else tuple(_as(one, kind) for one in found)
+    return tuple(_named(one, edition, kind) for one in find_models(model, weights=weights))
 
 
-def _as(one: Named, kind: Kind) -> Named:
-    return Named(label=one.label, path=one.path, base=one.base, kind=kind)
-
-
-def _finals(bundle: Path, edition: Edition, weights: Path | None) -> Iterator[Named]:
-    from harness.submission.schema import Submission
-    from harness.validation.record import read_document
-    from harness.validation.weights import locate
-
-    submission, faults = read_document(bundle, layout.SUBMISSION, Submission)
-    if submission is None:
-        raise UsageError(f"{bundle}: {faults[0].message}: {faults[0].found}")
-    for one in locate(submission, bundle.resolve(), weights):
-        if one.role == "final":
-            if one.folder is None:
-                raise UsageError(
-                    f"{bundle}: the final checkpoint of {one.model} is not here (digest "
-                    f"{one.record.checkpoint_digest}); name the folder of checkpoints: --weights DIR"
-                )
-            yield _checkpoint(f"{one.model} final", one.folder.resolve(), edition, one.model)
-
-
-def _checkpoint(label: str, path: Path, edition: Edition, base: str | None) -> Named:
-    base = base or _base_of(path, edition)
+def _named(found: Found, edition: Edition, kind: Kind | None) -> Named:
+    path = found.checkpoint.resolve()
+    if not (path / "config.json").is_file():
+        raise UsageError(f"{found.checkpoint}: expected the folder of a checkpoint, which has config.json; found none")
+    base = found.model or (_embedded(found.name, edition) if found.embedded else None) or _base_of(path, edition)
     rule = edition.models.get(base)
-    return Named(label=label, path=path, base=base, kind=rule.kind if rule else _kind_of(path))
+    return Named(
+        label=found.name if found.model is None else f"{found.model} final",
+        path=path,
+        base=base,
+        kind=kind or (rule.kind if rule else _kind_of(path)),
+    )
 
 
 def _embedded(name: str, edition: Edition) -> str | None:

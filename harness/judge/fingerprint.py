@@ -62,8 +62,9 @@ def host_fingerprint() -> HostFingerprint:
 
 
 def cpu_model() -> str:
-    """The processor's name; its architecture where the kernel knows no name, as on many an Arm machine."""
-    return _fields(CPU_INFO).get("model name", platform.machine())
+    """The processor's name; its architecture where the system knows no name, as on many an Arm machine."""
+    named = _fields(CPU_INFO).get("model name") if CPU_INFO.is_file() else platform.processor()
+    return named or platform.machine()
 
 
 def _flags() -> tuple[str, ...]:

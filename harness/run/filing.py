@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import harness
+from harness.judge.fingerprint import cpu_model
 from harness.run.code import ENGINES, harness_folder, tree_digest
 from harness.submission import bundle as bundles
 from harness.submission import provenance
@@ -227,7 +228,7 @@ def platform_record(prepared: Prepared) -> provenance.PlatformRecord:
         python=f"{platform.python_implementation()} {platform.python_version()}",
         system=platform.system(),
         machine=platform.machine(),
-        cpu=_cpu_name(),
+        cpu=cpu_model(),
         thread_count=prepared.settings.threads,
         device=prepared.settings.device,
     )
@@ -244,13 +245,6 @@ def toolchain_record() -> provenance.ToolchainRecord:
         pins_digest=toolchain.pins_digest(),
         packages=packages,
     )
-
-
-def _cpu_name() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _digests(strategies: tuple[Strategy, ...]) -> dict[str, str]:

@@ -122,7 +122,7 @@ class TestFindModel:
         assert found.results_csv == (made.path / "Results.csv").read_text()
         with pytest.raises(UsageError, match="it has llama, qwen2, phi; name one: --model NAME"):
             find_model(str(made.path), weights=made.weights)
-        with pytest.raises(UsageError, match="only references weights; name their folder: --weights PATH"):
+        with pytest.raises(UsageError, match="only references weights; name their folder: --weights DIR"):
             find_model(str(made.path), name="phi", weights=here / "elsewhere")
 
     def test_a_bundle_that_is_none(self, here):

@@ -12,52 +12,20 @@ from typer.testing import CliRunner
 from harness.cli import evaluate, evaluating
 from harness.cli.subjects import named
 from harness.errors import UsageError
-from harness.judge.opencompass import items_path
 from harness.pico import catalogue
 from harness.rules.edition import load_edition
-from harness.submission.items import pack
 from harness.submission.looks import read_looks
-from harness.submission.measurements import Evaluation, ItemRecord, TaskScore
+from tests.judge.marking import marking
 from tests.validation.make import make
 
 DEMO, OFFICIAL = load_edition("demo"), load_edition("neurips-2024")
-
-
-def fake_engine(request, surroundings):
-    """Two of four right in every task; the worker's own tests are with the worker."""
-    surroundings.work_dir.mkdir(parents=True, exist_ok=True)
-    rows = [ItemRecord(subset="s", index=n, prediction="x", correct=n < 2) for n in range(4)]
-    for model in request.models:
-        for task in request.tasks:
-            items_path(surroundings.work_dir, model.checkpoint.digest, task).write_bytes(pack(rows))
-    return tuple(
-        Evaluation(
-            engine="fake",
-            engine_version="1",
-            suite=request.suite,
-            tasks=tuple(
-                TaskScore(
-                    task=name,
-                    column=rule.column,
-                    metric=rule.metric,
-                    scale=rule.scale,
-                    score=rule.scale / 2,
-                    item_count=4,
-                    standard_error=rule.scale * 0.2886751,
-                )
-                for name, rule in request.tasks.items()
-            ),
-            checkpoint_digest=model.checkpoint.digest,
-        )
-        for model in request.models
-    )
 
 
 @pytest.fixture
 def harness(tmp_path, monkeypatch):
     """Run the command; the workspace is a folder of the test's own."""
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path / "workspace"))
-    monkeypatch.setattr(evaluating, "measure_tasks", fake_engine)
+    monkeypatch.setattr(evaluating, "measure_tasks", marking(right=2, count=4))
     app = typer.Typer()
     evaluate.register(app)
 

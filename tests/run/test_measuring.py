@@ -8,51 +8,25 @@ import pytest
 
 from harness.errors import CheckpointCorrupt
 from harness.judge import edge
-from harness.judge.opencompass import items_path
 from harness.run import filing, measuring
 from harness.run.measuring import Measuring, Subject
 from harness.submission import bundle as bundles
-from harness.submission.items import pack, unpack
-from harness.submission.measurements import Evaluation, ItemRecord, TaskScore
+from harness.submission.items import unpack
 from harness.submission.provenance import ToolchainRecord
+from tests.judge.marking import marking
 
 
 @pytest.fixture(autouse=True)
 def fake_tasks(monkeypatch):
     """Every task with one of five right, and its items where the engine leaves them."""
 
-    def tasks(request, surroundings):
-        surroundings.work_dir.mkdir(parents=True, exist_ok=True)
-        rows = [ItemRecord(subset="s", index=n, prediction="x", correct=n < 1) for n in range(5)]
-        for model in request.models:
-            for task in request.tasks:
-                items_path(surroundings.work_dir, model.checkpoint.digest, task).write_bytes(pack(rows))
-        return tuple(
-            Evaluation(
-                engine="none",
-                engine_version="0",
-                suite="demo",
-                tasks=tuple(
-                    TaskScore(
-                        task=name,
-                        column=rule.column,
-                        metric=rule.metric,
-                        scale=rule.scale,
-                        score=rule.scale / 5,
-                        item_count=5,
-                    )
-                    for name, rule in request.tasks.items()
-                ),
-                checkpoint_digest=model.checkpoint.digest,
-            )
-            for model in request.models
+    def shorter(path, *, package, rule, surroundings, packaging):
+        quick = rule.model_copy(update={"prefill_tokens": 8, "decode_tokens": 2, "repeats": 2})
+        return edge.measure_for_record(
+            path, package=package, rule=quick, surroundings=surroundings, packaging=packaging
         )
 
-    def shorter(path, *, package, rule, surroundings):
-        quick = rule.model_copy(update={"prefill_tokens": 8, "decode_tokens": 2, "repeats": 2})
-        return edge.measure_for_record(path, package=package, rule=quick, surroundings=surroundings)
-
-    monkeypatch.setattr(measuring, "measure_tasks", tasks)
+    monkeypatch.setattr(measuring, "measure_tasks", marking(right=1, count=5))
     monkeypatch.setattr(measuring, "measure_for_record", shorter)
     monkeypatch.setattr(measuring, "held_out_texts", lambda prepared: _texts(prepared.workspace.root))
     engine = ToolchainRecord(name="none", version="0", pins_digest="2" * 64, packages={})
