@@ -54,7 +54,7 @@ class Prompts(Document):
     """What the student is asked; the strategy's own words may stand here."""
 
     exercise: str = "Write a short Python exercise about {topic}. Say what the function gets and what it gives."
-    """With ``{topic}`` in it."""
+    """With ``{topic}`` in it. Empty: a topic is an exercise already."""
     solution: str = (
         "Solve the exercise in Python: one function with a docstring, then two assert statements that check it.\n\n"
         "{exercise}"
@@ -161,7 +161,8 @@ def generate_exercises(  # noqa: PLR0913 - the request of a library function, al
 
 
 def _batch(generate: Generate, topics: Sequence[str], prompts: Prompts, screen: Screen, number: int) -> BatchRecord:
-    exercises = _asked(generate, [prompts.exercise.replace("{topic}", topic) for topic in topics])
+    asked = [prompts.exercise.replace("{topic}", topic) for topic in topics]
+    exercises = _asked(generate, asked) if prompts.exercise else topics
     stated = [(topic, exercise.strip()) for topic, exercise in zip(topics, exercises, strict=True) if exercise.strip()]
     answers = _asked(generate, [prompts.solution.replace("{exercise}", exercise) for _, exercise in stated])
     judged = screen.judge(answers)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.corpora.filters.exact import ExactDuplicates
 from harness.corpora.filters.near import NearDuplicates
+from harness.document import digest_of
 from harness.sandbox.limits import Limits
 from harness.sandbox.run import run_programs
 
@@ -59,16 +60,20 @@ class Checked:
 class Screen:
     """Judges answers, remembering those that it kept."""
 
-    def __init__(self, shared: SharedGrams, *, limits: Limits | None = None, run: Run = run_programs) -> None:
+    def __init__(
+        self, shared: SharedGrams, *, needs_check: bool = True, limits: Limits | None = None, run: Run = run_programs
+    ) -> None:
         """A screen that has kept nothing.
 
         Args:
             shared: drops what has words in common with the scored tasks (``DataDoor.shared_grams``).
+            needs_check: whether a program must check itself; one that does not has only shown that it runs.
             limits: of each program.
             run: the sandbox; model-written code runs nowhere else.
         """
-        self.key = shared.key
+        self.key = digest_of([shared.key, needs_check])
         """Digest of what decides the verdicts."""
+        self._needs_check = needs_check
         self._limits, self._run = limits or Limits(), run
         self._shared = shared
         self._duplicates = (ExactDuplicates(), NearDuplicates())
@@ -79,7 +84,7 @@ class Screen:
         Raises:
             SandboxUnavailable: programs cannot be run safely here.
         """
-        read = [checked_program(answer) for answer in answers]
+        read = [checked_program(answer, needs_check=self._needs_check) for answer in answers]
         programs = list(dict.fromkeys(one.program for one in read if isinstance(one, Checked)))
         outcomes = dict(zip(programs, self._run(programs, self._limits), strict=True)) if programs else {}
         return [self._judged(one.code, outcomes[one.program]) if isinstance(one, Checked) else one for one in read]
@@ -101,7 +106,7 @@ class Screen:
         return Screened(code=code)
 
 
-def checked_program(answer: str) -> Checked | Screened:
+def checked_program(answer: str, *, needs_check: bool = True) -> Checked | Screened:
     """The program in ``answer`` with its checks; why there is none otherwise."""
     block = _BLOCK.search(answer)
     code = (block.group(1) if block else answer).strip("\n").rstrip()
@@ -118,7 +123,7 @@ def checked_program(answer: str) -> Checked | Screened:
         return Screened(code=None, reason="no function")
     examples = list(_examples(tree, names))
     asserts = sum(isinstance(node, ast.Assert) and _calls(node, names) for node in tree.body)
-    if not examples and not asserts:
+    if needs_check and not examples and not asserts:
         return Screened(code=None, reason="no check")
     return Checked(code=code, program="\n".join([code, *examples, ""]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness_tinytron import compress, teaching, train
+from harness_tinytron import compress, learning, train
 
 from harness.checkpoint.checkpoint import Checkpoint
 from harness.checkpoint.shards import read_layout
@@ -29,7 +29,7 @@ class TestResume:
     @pytest.mark.parametrize("at", [("teacher", 12), ("training", 1), ("training", 4), ("training", 6)], ids=str)
     def test_killed_inside_and_asked_again(self, tiny_checkpoints, tmp_path, ask, monkeypatch, step, at):
         """Killed while the teacher is asked or in the middle of learning, the step ends in the same digest."""
-        monkeypatch.setattr(teaching, "STATE_EVERY_S", 0.0)
+        monkeypatch.setattr(learning, "STATE_EVERY_S", 0.0)
         base = write_tiny_checkpoint("qwen2", tmp_path / "teacher", seed=1)
         student = tiny_checkpoints["qwen2"]
         whole = carry_out(ask(student, step, tmp_path / "whole", base=base)).checkpoint

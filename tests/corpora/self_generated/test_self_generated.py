@@ -82,6 +82,14 @@ class TestCheckedProgram:
 
 
 class TestScreen:
+    def test_a_check_can_be_waived(self):
+        """Where no check is asked for, a program that runs is kept, and one that does not is not."""
+        plain, broken = "def f(x):\n    return x", "def g(x):\n    return x\n\ng()"
+        screen = Screen(SharedGrams([]), needs_check=False)
+        assert [one.code for one in screen.judge([plain, broken])] == [plain, None]
+        assert Screen(SharedGrams([])).judge([plain])[0].reason == "no check"
+        assert screen.key != Screen(SharedGrams([])).key
+
     def test_the_sandbox_decides(self):
         """What fails, hangs or reaches out goes; what runs is kept as it was written."""
         wrong = "def add(a, b):\n    return a - b\n\nassert add(1, 2) == 3"

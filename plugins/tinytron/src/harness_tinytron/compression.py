@@ -23,6 +23,7 @@ from harness.methods.training import train
 from harness.methods.vocabulary_transfer import swap_vocabulary
 from harness.surgery import anatomy as anatomies
 from harness.surgery.apply import apply
+from harness_tinytron.learning import training_settings, windows_of
 from harness_tinytron.options import (
     MaskPruneStep,
     SoftPruneStep,
@@ -31,7 +32,7 @@ from harness_tinytron.options import (
     TinytronOptions,
 )
 from harness_tinytron.shapes import kept_counts
-from harness_tinytron.teaching import loss_settings, targets_of, training_settings, windows_of
+from harness_tinytron.teaching import loss_settings, targets_of
 
 if TYPE_CHECKING:
     import torch

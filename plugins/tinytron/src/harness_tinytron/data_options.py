@@ -71,6 +71,8 @@ class SelfGeneratedSource(Document):
     """Of an exercise, and of a solution."""
     batch: PositiveInt = 32
     """Prompts that are asked together."""
+    needs_check: bool = True
+    """Whether a program must check itself, by an assert or an example; else it has to run, no more."""
     gram_words: PositiveInt = 10
     """Words in a row that a solution may not have in common with a scored task."""
     data: str = "alpaca"
@@ -94,6 +96,8 @@ class ReadingStep(Step):
     """Short name to the most passes over it; after these the others take its share. No name, no cap."""
     sources: dict[str, Source] = {}
     """What the names stand for that are not the edition's."""
+    rater: str | None = None
+    """Path of a classifier in fastText's format, for every selection that names none of its own."""
     filters: FilterSettings | None = None
     """Of all documents that are mixed; absent: only a selection is filtered, by its own."""
     loss_on: Literal["all", "response"] = "all"

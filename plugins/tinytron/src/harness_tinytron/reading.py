@@ -129,7 +129,8 @@ class _Sources:
         filtered = _filter(request.data, step) if step.filters is not None else None
         for name, source in sorted(step.sources.items()):
             if isinstance(source, SelectedSource):
-                selections[name] = selection(request.data, source, seed=request.seed)
+                rated = source.model_copy(update={"rater": source.rater or step.rater})
+                selections[name] = selection(request.data, rated, seed=request.seed)
                 named[name] = selections[name].part
             elif isinstance(source, RuleSource):
                 named[name] = rule_samples(request.data, source, seed=request.seed)

@@ -11,7 +11,8 @@ from harness.methods.divergence import DistillationSettings
 from harness.methods.dropout import DropoutSettings, attach_dropout
 from harness.methods.training import train
 from harness.surgery import anatomy as anatomies
-from harness_tinytron.teaching import loss_settings, targets_of, training_settings, windows_of
+from harness_tinytron.learning import training_settings, windows_of
+from harness_tinytron.teaching import loss_settings, targets_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -51,7 +51,7 @@ def written_exercises(
     made = generate_exercises(
         _Student(request.student.path, request.device, source.most_tokens),
         source.topics or _mined(request.data, source),
-        screen=Screen(request.data.shared_grams(gram_words=source.gram_words)),
+        screen=Screen(request.data.shared_grams(gram_words=source.gram_words), needs_check=source.needs_check),
         folder=folder,
         prompts=source.prompts,
         parent=parent,
