@@ -1,7 +1,8 @@
 """Make a package for a runtime, and check it, each in a fresh and contained process.
 
     make_package ── request ──> harness.deployment.packaging_worker      export (and, for MLC, the check bit for bit)
-                 ── request ──> the check of the format                  logits of package and checkpoint
+                                then, for ExecuTorch, logits and choices of the package as it lies on the disk
+                 ── request ──> for transformers the check in a process of its own
               <── Packaged ─┘   manifest, what was checked, what is wrong
 
 A process of its own, because an exporter brings gigabytes and threads that nobody wants in the next step.
@@ -16,7 +17,7 @@ from pydantic import JsonValue
 
 from harness.channel import ContainedRequest, call
 from harness.deployment.check import check_package
-from harness.deployment.executorch.check import check_executorch
+from harness.deployment.executorch.check import ExecutorchCheck
 from harness.deployment.executorch.options import ExecutorchOptions
 from harness.deployment.mlc.options import MlcOptions
 from harness.document import Document
@@ -52,6 +53,8 @@ class PackagingAnswer(Document):
     manifest: dict[str, JsonValue]
     """Content of ``package.json``; empty where a stranger's package was checked."""
     findings: tuple[Finding, ...] = ()
+    executorch: ExecutorchCheck | None = None
+    """What the check of an ExecuTorch package found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,8 @@ class Packaged:
     manifest: dict[str, Any]
     checks: tuple[str, ...]
     """What was compared and came out right, in words."""
+    executorch: ExecutorchCheck | None = None
+    """The same as figures, of an ExecuTorch package."""
 
 
 def make_package(work: PackagingWork, on_event: Callable[[Event], None]) -> Packaged:
@@ -95,7 +100,13 @@ def make_package(work: PackagingWork, on_event: Callable[[Event], None]) -> Pack
             f"{first.place.tensor or first.place.field or ''}: {first.message}; found {first.found}"
         )
     checks = _CHECKS[work.target](work, answer, on_event)
-    return Packaged(target=work.target, folder=work.out, manifest=dict(answer.manifest), checks=checks)
+    return Packaged(
+        target=work.target,
+        folder=work.out,
+        manifest=dict(answer.manifest),
+        checks=checks,
+        executorch=answer.executorch,
+    )
 
 
 def check_stranger(work: PackagingWork, on_event: Callable[[Event], None]) -> tuple[Finding, ...]:
@@ -155,18 +166,11 @@ def _transformers_checks(
 
 
 def _executorch_checks(
-    work: PackagingWork, _answer: PackagingAnswer, on_event: Callable[[Event], None]
+    work: PackagingWork, answer: PackagingAnswer, _on_event: Callable[[Event], None]
 ) -> tuple[str, ...]:
-    found = check_executorch(
-        work.checkpoint, work.out, work_dir=work.work_dir / "logits", limits=work.limits, on_event=on_event
-    )
-    same = found.first_difference is None
-    choices = "all as the checkpoint's" if same else f"the first {found.first_difference} as the checkpoint's"
-    logits = (
-        f"logits at {found.position_count} positions within {found.largest_difference:.2g} of the checkpoint's, "
-        f"allowed {found.bound:.2g} in {found.dtype} (largest logit {found.largest_logit:.3g})"
-    )
-    return logits, f"{found.new_token_count} greedy tokens: {choices}"
+    if (found := answer.executorch) is None:
+        raise EngineFailed(f"executorch package {work.out}: it was not held against the checkpoint")
+    return found.words
 
 
 _CHECKS: Final = {"mlc": _mlc_checks, "transformers": _transformers_checks, "executorch": _executorch_checks}

@@ -67,11 +67,11 @@ def open_runner(request: PerformanceRequest) -> Runner:
 def _touch_edge() -> None:
     if (absence := edge_absence()) is not None:
         raise MeasurementFailed(absence)
+    from harness.deployment.executorch.bindings import load_bindings
     from harness.deployment.executorch.quiet import quiet
 
     with quiet(EDGE):
-        from executorch.extension.pybindings import portable_lib  # noqa: F401 - imported for what they take
-        from executorch.runtime import Runtime  # noqa: F401
+        load_bindings()
     import torch
 
     # What a runner does to logits: the code of these is the runtime's too.

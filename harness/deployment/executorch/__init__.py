@@ -6,6 +6,8 @@
     placeholder.py  weights that take no memory while the program is lowered
     weights.py      the data file, streamed from the checkpoint
     lowering.py     the calls into executorch
+    collecting.py   the garbage collector, kept from looking through living graphs
+    bindings.py     the runtime's extension module, alone
     runner.py       a package, loaded and run
     check.py        does a package, in a fresh process, compute what its checkpoint computes?
 

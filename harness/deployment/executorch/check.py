@@ -1,10 +1,13 @@
-"""Does an ExecuTorch package, in a fresh process and from the disk, compute what its checkpoint does? No torch here.
+"""Does an ExecuTorch package, from the disk, compute what its checkpoint does? No torch here.
 
 check_executorch ── request ──> harness.deployment.executorch.check_worker
                                    package: every file against the manifest, checkpoint digest, tokenizer, stop ids
                                    checkpoint in FP32: logits of a prompt and of 64 greedy tokens after it
                                    package: the same positions, by prefills of several lengths and by single steps
                   <── ExecutorchCheck ─┘ within the bound, and the same choices but where two tokens are as good
+
+``check_executorch`` does it in a fresh process. The worker that makes a package does it in its own, after the last file
+is written: the runtime is given paths and shares nothing with the exporter, and one start of torch is saved.
 
 **The bound.** A model of ``L`` layers rounds its residual stream ``2 L`` times and its logits once, each to a relative
 ``u`` (2^-24 in FP32, 2^-11 in FP16); sums of ``D`` products in FP32, the longest of any linear, add ``2^-24 sqrt(D)``.
@@ -87,6 +90,16 @@ class ExecutorchCheck(Document):
                 f"allowed {2 * self.bound:.3g} in {self.dtype}"
             )
         return None
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """What was compared and came out right: the logits, the choices."""
+        choices = "all" if self.first_difference is None else f"the first {self.first_difference}"
+        logits = (
+            f"logits at {self.position_count} positions within {self.largest_difference:.2g} of the checkpoint's, "
+            f"allowed {self.bound:.2g} in {self.dtype} (largest logit {self.largest_logit:.3g})"
+        )
+        return logits, f"{self.new_token_count} greedy tokens: {choices} as the checkpoint's"
 
 
 def logit_bound(dtype: str, *, layer_count: int, sum_length: int, logit_rms: float) -> float:

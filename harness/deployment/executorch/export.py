@@ -2,7 +2,7 @@
 
     config.json, structure.json ── Step ── lowering ──> model.pte    the program, a few hundred kB
     *.safetensors               ── chunk by chunk ────> model.ptd    the weights, in the package's dtype
-    tokenizer files, settings   ── copies ────────────>              as they are
+    tokenizer files, settings   ── copies ────────────>              as they are, config.json and structure.json too
                                                         package.json, last
 
 The weights are in memory neither while the program is made nor while they are written.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.checkpoint.checkpoint import read_described_config
 from harness.checkpoint.reader import open_checkpoint
-from harness.checkpoint.structure import ONE_EXIT
+from harness.checkpoint.structure import ONE_EXIT, STRUCTURE_NAME
 from harness.checkpoint.writer import replace_folder
 from harness.deployment.executorch.installed import require_executorch
 from harness.deployment.executorch.quiet import quiet
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = "model.pte"
 DATA: Final = "model.ptd"
+DESCRIBING_FILES: Final = ("config.json", STRUCTURE_NAME)
+"""What the shapes are: memory is predicted from these, the runtime does not read them."""
 BYTES: Final = {"float16": 2, "float32": 4}
 
 
@@ -89,7 +91,7 @@ def _fill(
         progress("lowering and weights", 1, 2)
         _write_data(weights, reader, options, folder / DATA)
         progress("lowering and weights", 2, 2)
-    for name in COPIED_FILES:
+    for name in (*COPIED_FILES, *DESCRIBING_FILES):
         if (checkpoint / name).is_file():
             shutil.copyfile(checkpoint / name, folder / name)
     return ExecutorchManifest(
