@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.cli.console import print_json, print_table
+from harness.cli.reading import plain
 from harness.run.strategy import millions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.ranking.beside import Beside
     from harness.run.pipeline import Outcome
     from harness.submission.model_result import CheckpointResult, ModelResult
     from harness.submission.schema import Submission
@@ -24,8 +28,8 @@ NAMES = {
 ABSENT = "-"
 
 
-def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
-    """Print the answer for people, or as one JSON document."""
+def print_outcome(outcome: Outcome, beside: Sequence[Beside] = (), *, as_json: bool) -> None:
+    """Print the answer for people, or as one JSON document; other entries stand ``beside`` it, never within."""
     if as_json:
         print_json(
             {
@@ -34,6 +38,7 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
                 "filed": outcome.filed,
                 "submission": outcome.submission.model_dump(mode="json"),
                 "report": outcome.report.model_dump(mode="json"),
+                "beside": [one.model_dump(mode="json") for one in beside],
             }
         )
         return
@@ -41,7 +46,7 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
 
     for model in outcome.submission.models:
         typer.echo(f"\n{model.name}   budget {millions(model.parameter_budget)} parameters")
-        _print_story(outcome.submission, model)
+        _print_story(outcome.submission, model, [one for one in beside if one.model == model.name])
     if outcome.submission.notice:
         typer.echo(f"\n{outcome.submission.notice}")
     typer.echo()
@@ -55,20 +60,27 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
         typer.echo(f"the draft   {outcome.bundle}")
 
 
-def _print_story(submission: Submission, model: ModelResult) -> None:
+def _print_story(submission: Submission, model: ModelResult, beside: Sequence[Beside]) -> None:
     tasks = [task.column for task in submission.mean.tasks]
     header = ("", "parameters", "bits/byte", *tasks, "decode tokens/s", "peak MB")
-    print_table(header, [_row(result, tasks) for result in model.checkpoints])
+    own = [_row(NAMES[result.role], result, tasks) for result in model.checkpoints]
+    others = [_row(f"{plain(one.plugin)}, {one.created}", one.result, tasks) for one in beside if one.result]
+    print_table(header, [*own, *others])
+    for one in beside:
+        if one.refused:
+            typer.secho(f"not shown beside it: {plain(one.entry)}: {plain('; '.join(one.refused))}", fg="yellow")
+        for note in one.notes:
+            typer.echo(f"{plain(one.entry)}: {plain(note)}")
 
 
-def _row(result: CheckpointResult, tasks: list[str]) -> tuple[str, ...]:
+def _row(name: str, result: CheckpointResult, tasks: list[str]) -> tuple[str, ...]:
     measured = result.measurements
     scores = {
         score.column: f"{score.score:.4g}" for score in (measured.evaluation.tasks if measured.evaluation else ())
     }
     speed = measured.performance
     return (
-        NAMES[result.role],
+        name,
         millions(result.checkpoint.parameter_count),
         f"{measured.bits_per_byte.value:.4f}" if measured.bits_per_byte else ABSENT,
         *(scores.get(task, ABSENT) for task in tasks),

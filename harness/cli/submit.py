@@ -15,7 +15,8 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         epilog="Examples: harness submit --plugin baseline-l1  ·  harness submit --plugin baseline-l1 --models all "
-        "--budget 0.4 --set lora.rank=16  ·  harness submit --resume RUN"
+        "--budget 0.4 --set lora.rank=16  ·  harness submit --plugin nics --beside submissions/demo/ENTRY  ·  "
+        "harness submit --resume RUN"
     )(submit)
 
 
@@ -43,10 +44,20 @@ def submit(  # noqa: PLR0913 - the options of the command line
     memory_limit: choices.MemoryLimit = None,
     weak_sandbox: choices.WeakSandbox = False,
     resume: Annotated[str | None, typer.Option(help="Continue a run: its name, as printed when it began.")] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--beside",
+            help="A filed entry to show beside the result; may be repeated. In the demo the newest one of baseline-l1 "
+            "that can be compared, if absent.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonFlag = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Compress, train, measure, package, validate and file an entry. What stands from an earlier run is reused."""
+    from harness.cli.beside import entries_named, shown_beside
     from harness.cli.outcome import print_outcome
     from harness.cli.watching import Watcher
     from harness.run import pipeline
@@ -78,9 +89,10 @@ def submit(  # noqa: PLR0913 - the options of the command line
             "weak_sandbox": weak_sandbox,
         }
         record = pipeline.begin(choices.settings_from(plugin, typed), workspace)
+    named = entries_named(beside or [], record.settings)
     with Watcher(quiet=quiet) as watcher:
         watcher.heading(record)
         outcome = pipeline.submit(record, workspace, watcher)
-    print_outcome(outcome, as_json=as_json)
+    print_outcome(outcome, shown_beside(outcome, named, record.settings), as_json=as_json)
     if not outcome.filed:
         raise typer.Exit(4)
