@@ -21,7 +21,7 @@ from harness.contracts import (
     ValidateRequest,
 )
 from harness.hookspecs import hookimpl
-from harness.options import NoOptions, Options, Step
+from harness.options import NoOptions, Options, Packaging, Step
 from harness.rules.finding import Finding, Place, Severity
 
 __version__ = "0.1.0"
@@ -39,6 +39,7 @@ __all__ = [
     "NoOptions",
     "Options",
     "Package",
+    "Packaging",
     "Place",
     "Severity",
     "Step",

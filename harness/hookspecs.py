@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         TrainRequest,
         ValidateRequest,
     )
-    from harness.options import Options
+    from harness.options import Options, Packaging
     from harness.rules.finding import Finding
 
 PROJECT = "harness"
@@ -73,8 +73,8 @@ def evaluate(request: EvaluateRequest[Any]) -> list[Metric] | None:
 
 
 @hookspec(firstresult=True)
-def deploy(request: DeployRequest[Any]) -> Package | None:
-    """Package the final checkpoint. Silent: the harness's own packaging."""
+def deploy(request: DeployRequest[Any]) -> Package | Packaging | None:
+    """Package the final checkpoint, or say how the harness is to. Silent: the harness's own packaging and settings."""
 
 
 @hookspec(firstresult=True)

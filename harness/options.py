@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from harness.document import Document
 
 TrainingStage = Literal["initialise", "compress", "train"]
@@ -42,6 +44,22 @@ class Options(Document):
 
     steps: tuple[Step, ...] = ()
     """The steps in order; in a recipe file each is one ``[[step]]`` table."""
+
+
+class Packaging(Document):
+    """How the harness is to package a final checkpoint for the edge runtime; what is None, the harness decides.
+
+    A plugin returns one from its hook ``deploy``; as a field of its ``Options`` a recipe can set it. It says how the
+    model is packaged, never how it is measured: what is filed is the package that was measured.
+    """
+
+    dtype: Literal["float16", "float32"] | None = None
+    """Of weights, cache and computation. None: as stored, BF16 as FP16."""
+    context_tokens: int | None = Field(default=None, gt=0)
+    """Positions of the KV cache, prompt and answer together; no more than the model knows are taken, and no fewer than
+    the edition's protocol needs. None: 512. Each costs memory, and every step attends over all of them."""
+    prefill_chunk: int | None = Field(default=None, gt=0)
+    """Most tokens that one call reads. None: 64. Fewer take less memory for activations and make prefill slower."""
 
 
 class NoOptions(Options):

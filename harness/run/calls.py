@@ -25,6 +25,7 @@ from harness.contracts import (
 )
 from harness.corpora.door import DataDoor, DoorSettings
 from harness.errors import ContractBroken
+from harness.options import Packaging
 from harness.rules.finding import Finding
 from harness.run.loading import describe, options_class, parse_options
 from harness.run.protocol import CheckpointReference, WorkerResponse
@@ -133,6 +134,8 @@ def _deploy(manager: pluggy.PluginManager, request: WorkerRequest, progress: Pro
     result = manager.hook.deploy(request=DeployRequest(**_final(manager, request, progress)))
     if result is None:
         return WorkerResponse()
+    if isinstance(result, Packaging):
+        return WorkerResponse(value={"packaging": result.model_dump(mode="json")})
     package = _expect(Package, result, request)
     notes = _json(package.notes, request)
     return WorkerResponse(value={"path": _inside(package.path, request), "format": package.format, "notes": notes})

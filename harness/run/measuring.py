@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from harness.corpora.held_out import held_out_samples
 from harness.document import digest_of, write_atomically
 from harness.errors import CheckpointCorrupt
-from harness.judge.edge import measure_for_record, runtime_for_record
+from harness.judge.edge import AS_THE_HARNESS_CHOOSES, measure_for_record, package_folder, runtime_for_record
 from harness.judge.evaluation_key import Setting
 from harness.judge.evaluations import Asked, Evaluations, assemble
 from harness.judge.filed import file_bits_per_byte, file_performance
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from harness.checkpoint.checkpoint import Checkpoint
     from harness.judge.evaluations import Scored
+    from harness.options import Packaging
     from harness.run.observer import Observer
     from harness.run.preparation import Prepared
 
@@ -51,6 +52,8 @@ class Subject:
     kind: Literal["chat", "base"]
     """``chat`` or ``base``: how the tasks' prompts are put."""
     with_performance: bool
+    packaging: Packaging = AS_THE_HARNESS_CHOOSES
+    """What the plugin says about the package that is measured."""
 
     @property
     def asked(self) -> Asked:
@@ -117,14 +120,20 @@ class Measuring:
 
     def _performance(self, subject: Subject) -> Performance:
         rule, workspace = self.prepared.edition.measurement, self.prepared.workspace
-        packaging = self.prepared.packaging_digest[:12]
+        digest = subject.checkpoint.digest
+        package = package_folder(workspace.packages, digest, self.prepared.packaging_digest, subject.packaging)
 
         def work(missing: list[Subject], folder: Path) -> list[JsonValue]:
             surroundings = self._surroundings(folder)
             checkpoint = missing[0].checkpoint
-            package = workspace.root / "packages" / f"{checkpoint.digest[:24]}-{packaging}"
             # In the checkpoint's own precision, on every device: an FP16 model's memory is that of FP16 weights.
-            figure = measure_for_record(checkpoint.path, package=package, rule=rule, surroundings=surroundings)
+            figure = measure_for_record(
+                checkpoint.path,
+                package=package,
+                rule=rule,
+                surroundings=surroundings,
+                packaging=subject.packaging,
+            )
             return [figure.performance.model_dump(mode="json")]
 
         def shown(value: JsonValue) -> str:
@@ -139,6 +148,7 @@ class Measuring:
             "precision": "checkpoint",
             "runtime": runtime_for_record(self.prepared.settings.device)[0],
             "packaging": self.prepared.packaging_digest,
+            "chosen": subject.packaging.model_dump(mode="json"),
         }
         kind = _Kind(name="memory and speed", depends_on=protocol, work=work, shown=shown)
         return Performance.model_validate(self._each(kind, [subject])[subject.checkpoint.digest])

@@ -15,9 +15,10 @@ from pydantic import ValidationError
 
 from harness.document import Document
 from harness.errors import UsageError
+from harness.judge.edge import AS_THE_HARNESS_CHOOSES
 from harness.run.discovery import find_plugin
 from harness.run.filing import assemble, checkpoints_folder, model_result, numbered, story, track_folder
-from harness.run.finishing import package_of, plugin_findings, plugin_metrics
+from harness.run.finishing import package_of, packaging_of, plugin_findings, plugin_metrics
 from harness.run.measuring import Measuring, Subject
 from harness.run.preparation import Prepared, prepare
 from harness.run.settings import SubmitSettings
@@ -26,6 +27,7 @@ from harness.submission import bundle as bundles
 from harness.validation.run import validate
 
 if TYPE_CHECKING:
+    from harness.options import Packaging
     from harness.run.observer import Observer
     from harness.run.workspace import Workspace
     from harness.submission.schema import Submission
@@ -94,7 +96,11 @@ def submit(record: RunRecord, workspace: Workspace, observer: Observer) -> Outco
     prepared = prepare(record.settings, workspace)
     strategies = tuple(_carry_out(prepared, index, observer) for index in range(len(prepared.models)))
     observer.section("measure", "fresh processes, from the files on disk")
-    subjects = [subject for strategy in strategies for subject in _subjects(strategy)]
+    subjects = [
+        subject
+        for strategy in strategies
+        for subject in _subjects(strategy, packaging_of(prepared, strategy, observer))
+    ]
     measuring = Measuring(prepared, observer)
     measured = measuring.measure(subjects)
     models = tuple(
@@ -113,13 +119,15 @@ def _carry_out(prepared: Prepared, index: int, observer: Observer) -> Strategy:
     return carry_out(prepared, model, observer)
 
 
-def _subjects(strategy: Strategy) -> list[Subject]:
+def _subjects(strategy: Strategy, packaging: Packaging) -> list[Subject]:
+    """The base is packaged as the harness would; the plugin has its say about its own."""
     return [
         Subject(
             label=f"{strategy.model.name} {role}",
             checkpoint=checkpoint,
             kind=strategy.model.rule.kind,
             with_performance=role in TIMED_ROLES,
+            packaging=AS_THE_HARNESS_CHOOSES if role == "base" else packaging,
         )
         for role, checkpoint in story(strategy).items()
     ]

@@ -65,6 +65,11 @@ class Workspace:
         """The ledger of looks at scored tasks."""
         return self.root / "looks.jsonl"
 
+    @property
+    def packages(self) -> Path:
+        """The packages that were measured on the edge runtime, by checkpoint, code and settings."""
+        return self.root / "packages"
+
     def folder(self, key: str) -> Path:
         """Where the step of that key stands when it is finished."""
         return self.root / "steps" / key

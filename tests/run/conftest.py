@@ -6,6 +6,7 @@ import importlib
 
 import pytest
 
+from harness.judge import edge
 from harness.rules.edition import load_edition
 from harness.run.preparation import prepare
 from harness.run.settings import SubmitSettings
@@ -38,6 +39,12 @@ def compress(request):
 """
 RECIPE = '[[step]]\nstage = "compress"\nmethod = "copy"\n'
 ENTRY_POINTS = "[harness]\ncopying = copying_plugin\n[harness.interface]\ncopying = v1\n"
+
+
+@pytest.fixture(autouse=True)
+def without_the_edge(monkeypatch):
+    """As without the extra: lowering takes half a minute, and most of a run's life has nothing to do with it."""
+    monkeypatch.setattr(edge, "edge_absence", lambda: "not in this test")
 
 
 class Noticed:

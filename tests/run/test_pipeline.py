@@ -24,7 +24,7 @@ def measured(monkeypatch):
         windows = (Window(8.0, 4), Window(6.0, 4))
         return [summarise(windows, token_count=5, window_tokens=window_tokens, texts_sha256="1" * 64) for _ in paths]
 
-    def performance(_path, *, package, rule, surroundings):
+    def performance(_path, *, package, rule, surroundings, packaging):
         calls.append(rule)
         figure = Performance(
             runtime="none",

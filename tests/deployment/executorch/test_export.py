@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.checkpoint.checkpoint import Checkpoint
+from harness.checkpoint.checkpoint import Checkpoint, read_described_config
 from harness.checkpoint.dtypes import from_float32, to_float32
 from harness.checkpoint.reader import open_checkpoint
 from harness.containment import Limits
@@ -76,6 +76,26 @@ class TestExport:
         assert found.position_count == 64 + 6
 
     @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("architecture", "cut"),
+        [("llama", "dense"), ("qwen2", "per layer, factorised and fused"), ("phi", "dropped layer, factorised")],
+    )
+    def test_passes_that_are_left_out_would_do_nothing(
+        self, checkpoint_of, package_of, tmp_path, monkeypatch, architecture, cut
+    ):
+        """The program has the same bytes with all of XNNPACK's passes, and decomposed as executorch does it."""
+        from executorch.backends.xnnpack._passes import XNNPACKPassManager
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
+        from harness.deployment.executorch import lowering
+
+        ours = (package_of(architecture, cut) / "model.pte").read_bytes()
+        monkeypatch.setattr(lowering, "_Passes", XNNPACKPassManager)
+        monkeypatch.setattr(lowering, "_Partitioner", XnnpackPartitioner)
+        export_package(checkpoint_of(architecture, cut), tmp_path / "package", options())
+        assert (tmp_path / "package" / "model.pte").read_bytes() == ours
+
+    @pytest.mark.slow
     @pytest.mark.parametrize("dtype", ["float16", "float32"])
     @pytest.mark.parametrize("name", ["pico-llama", "pico-qwen2", "pico-phi"])
     def test_trained_models(self, tmp_path, name, dtype):
@@ -131,6 +151,13 @@ class TestExport:
         assert manifest.cache_bytes == 2 * 2 * 2 * 16 * CONTEXT_TOKENS * 2  # keys and values, layers, heads, size, FP16
         assert manifest.weights_bytes == 2 * manifest.parameter_count
         assert {"model.pte", "model.ptd", "tokenizer.json"} <= {file.name for file in manifest.files}
+
+    @pytest.mark.parametrize(("architecture", "cut"), [("llama", "dense"), ("qwen2", "per layer")])
+    def test_brings_what_describes_it(self, checkpoint_of, package_of, architecture, cut):
+        """Its shapes are the checkpoint's, structure included, so that its memory can be predicted without that."""
+        assert read_described_config(package_of(architecture, cut, "float32")) == read_described_config(
+            checkpoint_of(architecture, cut)
+        )
 
     def test_more_context_than_the_model_knows(self, checkpoint_of, tmp_path):
         """Asked for more than the model's positions, nothing is written."""
