@@ -84,12 +84,17 @@ def _other_shape(file: str, old: Header, new: Header) -> Spot | None:
         if one is None or other is None or _form(one) != _form(other):
             named = one or other
             name = None if named is None else named.name
-            return Spot(file=file, change="another shape", tensor=name, then=_form(one), now=_form(other))
+            then, now = _form(one, besides=name), _form(other, besides=name)
+            return Spot(file=file, change="another shape", tensor=name, then=then, now=now)
     return None
 
 
-def _form(entry: TensorEntry | None) -> str:
-    return "absent" if entry is None else f"{entry.name} {entry.dtype} {list(entry.shape)}"
+def _form(entry: TensorEntry | None, *, besides: str | None = None) -> str:
+    """Name, dtype and shape; the name is left out where it is ``besides``."""
+    if entry is None:
+        return "absent"
+    form = f"{entry.dtype} {list(entry.shape)}"
+    return form if entry.name == besides else f"{entry.name} {form}"
 
 
 def _other_value(old: Path, new: Path, header: Header, offset: int) -> Spot:

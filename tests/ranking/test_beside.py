@@ -134,7 +134,7 @@ class TestNewest:
     def test_the_newest_that_can_be_compared(self, folder, mine, other):
         """By its day; a newer one on other weights or under other rules is passed over; never the entry itself."""
 
-        def copied(day, change=lambda manifest: None):
+        def copied(day, change=dict):
             def renamed(manifest):
                 manifest["created"] = day
                 change(manifest)

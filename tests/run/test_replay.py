@@ -245,7 +245,8 @@ class TestFirstSpot:
         tensors[EMBEDDING] = tensors[EMBEDDING][:-1]
         save_file(tensors, pair[1] / "model.safetensors")
         spot = first_spot(*pair)
-        assert spot.change == "another shape"
+        assert (spot.change, spot.tensor) == ("another shape", EMBEDDING)
+        assert (spot.then, spot.now) == ("F16 [261, 64]", "F16 [260, 64]")
         assert spot.byte_offset is None
 
     def test_other_files_count_where_the_weights_agree(self, pair):
