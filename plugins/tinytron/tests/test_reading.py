@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 from harness_tinytron import reading, train, writing
 from harness_tinytron.options import TinytronOptions
@@ -9,6 +12,7 @@ from pydantic import ValidationError
 
 from harness.checkpoint.checkpoint import Checkpoint
 from harness.corpora.derived import derived_share
+from harness.corpora.door import DataDoor
 from harness.errors import UsageError
 from harness.testing.tiny import write_tiny_checkpoint
 
@@ -43,6 +47,17 @@ class Writing:
         words = " ".join(f"{self.solved}word{place}" for place in range(20))
         wrong = self.solved == 1
         return SOLUTION.format(n=self.solved, words=words, twice=-1 if wrong else 2 * self.solved)
+
+
+class Counting(Writing):
+    """The same, begun after three exercises, and counting what it is asked."""
+
+    def __init__(self, *_):
+        self.solved, self.prompts = 3, 0
+
+    def __call__(self, prompts):
+        self.prompts += len(prompts)
+        return super().__call__(prompts)
 
 
 @pytest.fixture
@@ -115,6 +130,19 @@ class TestSources:
         result = train(request)
         assert result.notes["optimizer_steps"] == 8
 
+    def test_caps_are_respected(self, asked, tmp_path):
+        """After two passes over a short data set the other takes its share, and the ledger shows no third pass."""
+        rows = [{"instruction": f"Say {n}.", "input": "", "output": f"{n} it is."} for n in range(20)]
+        path = tmp_path / "alpaca.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        request = asked(mixture={"c4": 0.5, "alpaca": 0.5}, caps={"alpaca": 2})
+        settings = request.data.settings.model_copy(update={"local": {"alpaca": str(path)}})
+        request = replace(request, data=DataDoor(settings))
+        assert len(text_of(request).windows) == 32
+        passes = [entry for entry in request.data.ledger().entries if entry.data == "alpaca"]
+        assert len(passes) == 2
+        assert sum(entry.sample_count for entry in passes) <= 2 * 20
+
 
 class TestSelfGenerated:
     FIELDS = {
@@ -139,6 +167,24 @@ class TestSelfGenerated:
         parents = {parent for entry in entries for parent in entry.parents}
         assert parents == {request.student.digest, "rules:self-generated@1"}
         assert 0 < derived_share(entries, "model") < 0.3
+
+    def test_killed_while_it_writes(self, asked, monkeypatch):
+        """What stands in the journal is not asked for again, and the windows are those of an undisturbed step."""
+        monkeypatch.setattr(writing, "_Student", Writing)
+        whole = text_of(asked("whole", **self.FIELDS))
+
+        def die(label, done, total, detail=""):
+            if (label, done) == ("exercises", 3):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            text_of(replace(asked(**self.FIELDS), progress=die))
+        gone_on = Counting()
+        monkeypatch.setattr(writing, "_Student", lambda *_: gone_on)
+        again = text_of(asked(**self.FIELDS))
+        assert gone_on.prompts == 2  # the fourth topic: its exercise, its solution
+        assert again.windows.key == whole.windows.key
+        assert again.report == whole.report
 
     def test_the_control_goes_without(self, asked, monkeypatch):
         """The base writes nothing; the others take the share."""
