@@ -154,7 +154,7 @@ def scan(path: Path, *, workers: int = 1, progress: Progress = silent) -> Scan:
     """
     layout = read_layout(path)
     maps = _shard_maps(layout)
-    chunks = grid({shard.path: shard.tensors[-1].stop for shard in layout.shards if shard.tensors}, CHUNK_BYTES)
+    chunks = grid({shard.path: shard.tensors[-1].stop for shard in layout.shards if shard.tensors}, STRETCH_BYTES)
     found = over_chunks(partial(_scan_chunk, maps), chunks, workers=workers, label="scanning", progress=progress)
     return _scan_of(layout, found)
 
@@ -195,6 +195,9 @@ def scan_and_list(
     )
 
 
+STRETCH_BYTES: Final = 64 << 20
+"""Of a file, that a thread reads from end to end: of shorter ones the system reads ahead what another thread reads,
+which doubled its time (docs/bench/validation.md)."""
 _NOTHING: Final = hashlib.sha256().hexdigest()
 """SHA-256 of an empty file."""
 

@@ -119,6 +119,8 @@ def judge(entry: Entry, edition: Edition | None = None, *, checks: Sequence[Chec
     if edition is None:
         edition, assumed = _edition_of(entry)
     asked = [check for check in checks if entry.kind is Kind.BUNDLE or _needs_no_record(check)]
+    if any(check.rule in weights_family.VALUE_RULES for check in asked):
+        weights_family.begin_reading(entry)
     found = [finding for check in asked for finding in _run(check, entry, edition)]
     return Report(
         entry=entry.name,

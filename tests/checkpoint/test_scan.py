@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as arrays
 from harness.checkpoint.bit_patterns import FORMATS, KINDS
 from harness.checkpoint.checkpoint import list_files
 from harness.checkpoint.dtypes import to_float32
-from harness.checkpoint.scan import ScanReport, scan, scan_and_digest, scan_and_list
+from harness.checkpoint.scan import STRETCH_BYTES, ScanReport, scan, scan_and_digest, scan_and_list
 from harness.checkpoint.tree_digest import tree_digest
 from harness.errors import CheckpointCorrupt
 from tests.checkpoint.make import write_checkpoint
@@ -171,7 +171,7 @@ class TestScan:
 
     def test_a_file_that_is_cut_meanwhile(self, tmp_path):
         """What is gone is an error, never "no findings"."""
-        write_checkpoint(tmp_path, [{"w": ("F16", np.zeros(9 << 20, np.float16))}])
+        write_checkpoint(tmp_path, [{"w": ("F16", np.zeros(STRETCH_BYTES, np.float16))}])
 
         def cut(_label, done, _total, _detail=""):
             if done == 1:

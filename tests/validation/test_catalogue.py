@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 
 from harness.rules.finding import Severity
+from harness.testing.tiny import write_tiny_checkpoint
 from harness.validation.catalogue import MAX_SHOWN_CHARACTERS, rules, show
 from harness.validation.run import CHECKS, validate
 from tests.validation.violations import VIOLATIONS as COMMON_VIOLATIONS
-from tests.validation.violations_foreign import FOREIGN_VIOLATIONS
+from tests.validation.violations_foreign import ALWAYS, FOREIGN_VIOLATIONS, elsewhere
+from tests.validation.violations_mlc import MLC_VIOLATIONS, pair
 from tests.validation.violations_record import RECORD_VIOLATIONS
 from tests.validation.violations_weights import WEIGHTS_VIOLATIONS
 
-VIOLATIONS = COMMON_VIOLATIONS | RECORD_VIOLATIONS | FOREIGN_VIOLATIONS | WEIGHTS_VIOLATIONS
+VIOLATIONS = COMMON_VIOLATIONS | RECORD_VIOLATIONS | FOREIGN_VIOLATIONS | WEIGHTS_VIOLATIONS | MLC_VIOLATIONS
 
 SAID_BY_THE_RUN = {"edition.assumed", "validation.check_crashed"}
 """Rules that ``run`` itself reports; the latter is broken in ``test_run``."""
@@ -73,6 +75,15 @@ class TestViolations:
         assert not report.has_errors
         assert [finding.rule for finding in report.findings] == ["weights.missing"] * 3
         assert {finding.severity for finding in report.findings} == {Severity.WARNING}
+
+
+class TestPackages:
+    def test_a_true_package_beside_its_checkpoint_breaks_nothing(self, made):
+        """The pair that the violations change, unchanged; and a checkpoint of something else beside it is no fault."""
+        folder = elsewhere(made, pair())
+        assert {one.rule for one in validate(folder).findings} == ALWAYS
+        write_tiny_checkpoint("qwen2", folder / "other")
+        assert {one.rule for one in validate(folder).findings} == ALWAYS
 
 
 class TestNearMisses:

@@ -16,6 +16,7 @@ from harness.checkpoint.header import LENGTH_BYTES, read_header
 from harness.errors import CheckpointCorrupt
 from harness.pico import catalogue as pico
 from harness.rules.finding import Severity
+from harness.validation import value_scan
 from harness.validation.catalogue import rules
 from harness.validation.checks import weights
 from harness.validation.run import validate
@@ -124,8 +125,8 @@ class TestReading:
     def test_weights_without_a_record_are_not_digested(self, made, monkeypatch):
         """Nobody claims a digest of a Hugging Face folder, so none is worked out; its values are looked at."""
         rewrite(final(made), lambda tensors: tensors.update({DOWN: np.full((128, 256), np.nan, np.float16)}))
-        for name in ("list_files", "scan_and_list"):
-            monkeypatch.setattr(weights, name, lambda path: pytest.fail(f"{path} is digested"))
+        for module, name in ((weights, "list_files"), (value_scan, "scan_and_list")):
+            monkeypatch.setattr(module, name, lambda path: pytest.fail(f"{path} is digested"))
         found = [one.rule for one in validate(final(made), checks=weights.CHECKS).findings]
         assert "weights.nonfinite" in found
 

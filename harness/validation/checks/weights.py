@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Final
 
 from harness.checkpoint.checkpoint import CheckpointFile, files_digest, list_files
 from harness.checkpoint.header import LENGTH_BYTES, parse_header
-from harness.checkpoint.scan import scan, scan_and_list
 from harness.checkpoint.tree_digest import plain_files
 from harness.errors import CheckpointCorrupt
 from harness.rules.finding import Finding, Place
@@ -17,6 +15,7 @@ from harness.submission import layout
 from harness.validation.catalogue import finding
 from harness.validation.check import Check
 from harness.validation.foreign.kind import Kind
+from harness.validation.value_scan import begin, scanned
 from harness.validation.weights import read_config, read_layout
 
 if TYPE_CHECKING:
@@ -24,18 +23,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.checkpoint.header import TensorEntry
-    from harness.checkpoint.scan import Occurrence, Scan, TensorScan
+    from harness.checkpoint.scan import Occurrence, TensorScan
     from harness.rules.edition import Edition
     from harness.validation.entry import Entry
     from harness.validation.weights import Weights
-
-    Stamps = tuple[tuple[str, int, int, int, int], ...]
 
 _TENSOR: Final = re.compile(r": tensor '([^']*)':")
 _BYTE: Final = re.compile(r"begins at byte (\d+)")
 _ENDS: Final = re.compile(r"tensors end at byte (\d+), the file at (\d+)")
 """Where the readers of checkpoints say that something is wrong."""
-_SCANS_KEPT: Final = 8
+VALUE_RULES: Final = frozenset(("weights.nonfinite", "weights.saturated", "weights.zero"))
+"""Rules whose checks need every value read."""
 
 
 def missing(entry: Entry, _: Edition) -> Iterator[Finding]:
@@ -128,7 +126,7 @@ def _listed(weights: Weights) -> tuple[CheckpointFile, ...]:
     """Its files with their digests; of a final checkpoint, whose values are looked at, from the same read."""
     folder = weights.require_folder()
     if weights.role == "final" and _has_layout(weights):
-        return _scan_and_list(folder, _stamps(folder))[1]
+        return scanned(folder, with_digests=True)[1]
     return list_files(folder)
 
 
@@ -145,32 +143,23 @@ def _scanned(entry: Entry) -> Iterator[tuple[Weights, TensorEntry, TensorScan]]:
     for weights in entry.weights:
         if weights.role == "final" and weights.folder is not None:
             try:
-                read, stamps = read_layout(weights), _stamps(weights.folder)
-                found = _scan_of(entry, weights.folder, stamps).tensors
+                read = read_layout(weights)
+                found = scanned(weights.folder, with_digests=_wants_digests(entry))[0].tensors
             except CheckpointCorrupt:
                 continue  # weights.corrupt says so
             yield from ((weights, one, seen) for one, seen in zip(read.tensors, found, strict=True))
 
 
-def _scan_of(entry: Entry, folder: Path, stamps: Stamps) -> Scan:
-    """A bundle's weights are digested, too, so they are scanned on the way; of others nobody asks for a digest."""
-    return _scan_and_list(folder, stamps)[0] if entry.kind is Kind.BUNDLE else _scan(folder, stamps)
+def begin_reading(entry: Entry) -> None:
+    """Start reading the values of the final checkpoints, for the checks that will ask for them."""
+    for weights in entry.weights:
+        if weights.role == "final" and weights.folder is not None and _has_layout(weights):
+            begin(weights.folder, with_digests=_wants_digests(entry))
 
 
-def _stamps(folder: Path) -> Stamps:
-    """How the files look: what was read is read again only where they look otherwise."""
-    states = [(file.name, file.stat()) for file in plain_files(folder)]
-    return tuple((name, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in states)
-
-
-@lru_cache(maxsize=_SCANS_KEPT)
-def _scan(folder: Path, _stamps: Stamps) -> Scan:
-    return scan(folder)
-
-
-@lru_cache(maxsize=_SCANS_KEPT)
-def _scan_and_list(folder: Path, _stamps: Stamps) -> tuple[Scan, tuple[CheckpointFile, ...]]:
-    return scan_and_list(folder)
+def _wants_digests(entry: Entry) -> bool:
+    """A bundle's weights are digested, too, from the same read; of others nobody asks for a digest."""
+    return entry.kind is Kind.BUNDLE
 
 
 def nonfinite(entry: Entry, _: Edition) -> Iterator[Finding]:
