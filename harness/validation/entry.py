@@ -30,6 +30,7 @@ from harness.validation.foreign.kind import Kind, is_results_name, kind_of, pack
 from harness.validation.foreign.loose import loose_weights
 from harness.validation.foreign.normalise import read_results as read_foreign_results
 from harness.validation.foreign.package import read_package
+from harness.validation.foreign.packaged import compare_packages
 from harness.validation.listing import Listing, list_file, list_folder
 from harness.validation.record import DocumentT, read_document, read_results
 from harness.validation.weights import Weights, locate
@@ -139,14 +140,16 @@ def _open_foreign(listing: Listing, kind: Kind) -> Entry:
     """An entry that this harness did not make: its tables, packages and checkpoints, wherever they stand in it."""
     read = [read_foreign_results(listing.root / name, name) for name in results_files(listing.files)]
     packages = tuple(read_package(listing, folder) for folder in package_folders(listing.files))
+    weights = loose_weights(listing)
     return replace(
         _without_record(listing, kind),
-        weights=loose_weights(listing),
+        weights=weights,
         tables=tuple(one.results for one in read if one.results is not None),
         packages=packages,
         said=(
             *(fault for one in read for fault in one.findings),
             *(fault for package in packages for fault in package.findings),
+            *compare_packages(listing.root, packages, weights),
         ),
     )
 

@@ -27,7 +27,7 @@ REQUIRED = {
         ("tokenizer.json", "tokenizer.model"),
         ("tokenizer_config.json",),
     ),
-    "executorch": (("*.pte",),),
+    "executorch": (("package.json",), ("*.pte",), ("tokenizer.json", "tokenizer.model")),
 }
 """Files of each format that a runtime cannot do without, each by the names that it may have."""
 
