@@ -1,16 +1,20 @@
-"""The baseline run twice from its lock file: bit for bit the same."""
+"""The baseline run again from its lock file: bit for bit the same, or different from the step on that was changed."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
+import typer
+from typer.testing import CliRunner
 
 import harness
+from harness.cli import replay as command
 from harness.containment import Limits
 from harness.run import filing
 from harness.run.code import harness_folder, tree_digest
 from harness.run.observer import Observer
 from harness.run.preparation import prepare
-from harness.run.replay import Asked, prepare_replay, rerun
 from harness.run.settings import SubmitSettings
 from harness.run.strategy import carry_out
 from harness.run.workspace import Workspace
@@ -50,19 +54,55 @@ def locked(prepared, strategy):
     )
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """Where the original run stands: its steps, and the lock file that a bundle would have."""
+    root = tmp_path_factory.mktemp("first")
+    settings = SubmitSettings(
+        plugin="baseline-l1",
+        seed=3,
+        overrides=("lora.optimizer_steps=4", "lora.batch_windows=4"),
+        time_limit_s=LIMITS.time_s,
+        memory_limit_bytes=LIMITS.memory_bytes,
+    )
+    prepared = prepare(settings, Workspace(root))
+    locked(prepared, carry_out(prepared, prepared.models[0], Silent())).write(root / "lock.json")
+    return root
+
+
+@pytest.fixture
+def replay(first, tmp_path):
+    """``harness replay`` of that lock file, in a folder of its own."""
+    app = typer.Typer()
+    command.register(app)
+
+    def run(*words):
+        given = (first / "lock.json", "--workspace", tmp_path / "again", "--originals", first / "steps", *words)
+        return CliRunner().invoke(app, [*map(str, given), "--json", "--quiet"])
+
+    return run
+
+
 @pytest.mark.slow
 class TestReplay:
-    def test_compression_and_training_come_out_the_same(self, tmp_path):
-        """On the embedded model: channels cut, adapters trained and merged."""
-        settings = SubmitSettings(
-            plugin="baseline-l1",
-            seed=3,
-            control=False,
-            overrides=("lora.optimizer_steps=4",),
-            time_limit_s=LIMITS.time_s,
-            memory_limit_bytes=LIMITS.memory_bytes,
-        )
-        prepared = prepare(settings, Workspace(tmp_path / "first"))
-        lock = locked(prepared, carry_out(prepared, prepared.models[0], Silent()))
-        found = rerun(prepare_replay(lock, Asked(limits=LIMITS), Workspace(tmp_path / "again")), Silent())
-        assert [step.same for step in found.steps] == [True, True, True]
+    def test_compression_and_training_come_out_the_same(self, replay):
+        """On the embedded model: channels cut, adapters trained and merged, the control trained as long."""
+        done = replay()
+        assert done.exit_code == 0, done.exception
+        found = json.loads(done.stdout)
+        assert found["identical"]
+        assert found["changes"] == []
+        assert [step["step"] for step in found["steps"]] == ["base", "1 compress l1", "2 train lora", "control"]
+        assert all(step["same"] for step in found["steps"])
+
+    def test_a_changed_option_is_said_and_its_step_is_the_first_that_differs(self, replay):
+        """The pruned model is as it was; the one trained at another rate is not, from a tensor on that is named."""
+        done = replay("--set", "lora.learning_rate=1e-3")
+        assert done.exit_code == 4
+        found = json.loads(done.stdout)
+        assert [change["what"] for change in found["changes"]] == ["llama step 2 (train lora): learning_rate"]
+        assert [step["same"] for step in found["steps"]] == [True, True, False, False]
+        assert found["first"]["step"] == "2 train lora"
+        spot = found["first"]["spot"]
+        assert spot["tensor"]
+        assert spot["then"] != spot["now"]
