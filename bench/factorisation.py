@@ -2,9 +2,11 @@
 
     python bench/factorisation.py [--rows 2048] [--columns 7168]
     python bench/factorisation.py --memory 12 --hidden 1024      calibration layer by layer beside the whole model
+    python bench/factorisation.py --search                       what the search of ranks costs, counted
 
 The weight has a spectrum that decays as those of trained models do; it is cut at a quarter of its rank. ``--memory``
-writes a random model of so many layers and prints the peak memory of both ways in fresh processes.
+writes a random model of so many layers and prints the peak memory of both ways in fresh processes. ``--search`` runs
+the top-K search over the linears of Llama-3.1-8B after the published widths, with losses that are made up: it counts.
 """
 
 from __future__ import annotations
@@ -23,12 +25,15 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from harness.methods.low_rank import factorise, whitening
+from harness.methods.rank_search import TopKSettings, search_top_k
+from harness.methods.ranks import LinearSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 DECAY: Final = -0.6
 """Singular value i is in proportion to i to this power."""
+SHARES: Final = (0.95, 0.9, 0.8, 0.7, 0.6)
 TEXTS, TOKENS, VOCABULARY = 4, 256, 1024
 SMALL_HIDDEN: Final = 64
 """Of the model that each process runs first, for what its libraries take on first use."""
@@ -40,6 +45,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2048)
     parser.add_argument("--columns", type=int, default=7168)
     parser.add_argument("--memory", type=int, metavar="LAYERS")
+    parser.add_argument("--search", action="store_true")
     parser.add_argument("--hidden", type=int, default=1024)
     parser.add_argument("--stage", choices=sorted(STAGES), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -47,6 +53,8 @@ def main() -> None:
     torch.set_num_threads(1)
     if asked.stage:
         print(json.dumps(STAGES[asked.stage](asked.folder)))
+    elif asked.search:
+        print(json.dumps(searches(), indent=1))
     elif asked.memory:
         print(json.dumps(memory(asked.memory, asked.hidden), indent=1))
     else:
@@ -76,6 +84,64 @@ def factorisations(rows: int, columns: int) -> dict[str, Any]:
     inputs = torch.randn(2 * rows, rows, dtype=torch.float64)
     factor, cpu_s, wall_s = timed(lambda: whitening(inputs.T @ inputs))
     found["whitening"] = {"inputs": len(factor), "cpu_s": cpu_s, "wall_s": wall_s}
+    return found
+
+
+class Counter:
+    """Counts what a search asks for; the loss rises with the weights that are gone, each linear at its own slope."""
+
+    def __init__(self, linears: list[LinearSize]) -> None:
+        self._sizes = {linear.path: linear for linear in linears}
+        slopes = torch.rand(len(linears), generator=torch.Generator().manual_seed(0)).tolist()
+        self._slopes = dict(zip(self._sizes, slopes, strict=True))
+        self._rises = dict.fromkeys(self._sizes, 0.0)
+        self._made: set[str] = set()
+        self.trial_count = 0
+
+    @property
+    def factorisation_count(self) -> int:
+        """Linears that a rank was asked of."""
+        return len(self._made)
+
+    def set(self, path: str, rank: int | None) -> None:
+        """Compute ``path`` at ``rank``."""
+        size = self._sizes[path]
+        gone = 1 - size.weights(rank) / size.dense_count
+        self._rises[path] = self._slopes[path] * gone**2
+        if rank is not None:
+            self._made.add(path)
+
+    def loss(self) -> float:
+        """As made up."""
+        self.trial_count += 1
+        return sum(self._rises.values())
+
+
+def searches() -> dict[str, Any]:
+    """Of several shares that stay: rounds, factorisations and passes over the calibration, here and as the original.
+
+    The original factorises anew for every linear that it tries; a pass is one, too, after each round and before all.
+    """
+    shapes = {"qkv": (5376, 4096), "o": (4096, 3584), "gate_up": (22936, 4096), "down": (4096, 11468)}
+    linears = [
+        LinearSize(path=f"{layer}.{name}", out_count=rows, in_count=columns)
+        for layer in range(32)
+        for name, (rows, columns) in shapes.items()
+    ]
+    whole, found = sum(linear.dense_count for linear in linears), {}
+    for share in SHARES:
+        probe, again = Counter(linears), Counter(linears)
+        made = search_top_k(linears, int(whole * share), probe)
+        theirs = search_top_k(linears, int(whole * share), again, TopKSettings(refresh="all", whole_rounds=True))
+        found[f"{share:g} of the weights of {len(linears)} linears stay"] = {
+            "rounds": made.round_count,
+            "linears with a rank": sum(rank is not None for rank in made.ranks.values()),
+            "factorisations": made.factorisation_count,
+            "passes": made.trial_count,
+            "original: rounds": theirs.round_count,
+            "original: passes": theirs.trial_count,
+            "original: factorisations": theirs.trial_count - theirs.round_count - 1,
+        }
     return found
 
 
