@@ -30,7 +30,7 @@ from harness.validation.foreign.kind import Kind, is_results_name, kind_of, pack
 from harness.validation.foreign.loose import loose_weights
 from harness.validation.foreign.normalise import read_results as read_foreign_results
 from harness.validation.foreign.package import read_package
-from harness.validation.foreign.packaged import compare_packages
+from harness.validation.foreign.packaged import PackageComparison
 from harness.validation.listing import Listing, list_file, list_folder
 from harness.validation.record import DocumentT, read_document, read_results
 from harness.validation.weights import Weights, locate
@@ -68,6 +68,8 @@ class Entry:
     """The results of an entry made elsewhere, normalised."""
     packages: tuple[Package, ...] = ()
     """The MLC packages of an entry made elsewhere."""
+    comparison: PackageComparison | None = None
+    """These held against the checkpoints that stand beside them."""
 
     @property
     def name(self) -> str:
@@ -146,10 +148,10 @@ def _open_foreign(listing: Listing, kind: Kind) -> Entry:
         weights=weights,
         tables=tuple(one.results for one in read if one.results is not None),
         packages=packages,
+        comparison=PackageComparison(root=listing.root, packages=packages, weights=weights),
         said=(
             *(fault for one in read for fault in one.findings),
             *(fault for package in packages for fault in package.findings),
-            *compare_packages(listing.root, packages, weights),
         ),
     )
 

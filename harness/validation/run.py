@@ -24,6 +24,7 @@ from harness.validation.checks import (
     memory,
     models,
     package,
+    packaged,
     precision,
     provenance,
     said,
@@ -70,6 +71,7 @@ CHECKS: tuple[Check, ...] = (
     *lock.CHECKS,
     *provenance.CHECKS,
     *package.CHECKS,
+    *packaged.CHECKS,
     *track.CHECKS,
 )
 """Every check, family by family."""

@@ -7,9 +7,15 @@ import json
 import pytest
 
 from harness.containment import Limits
+from harness.deployment import packaging_worker
+from harness.deployment.executorch import check_worker
+from harness.deployment.executorch import export as export_module
 from harness.deployment.mlc.options import MlcOptions
-from harness.deployment.packaging import PackagingWork, check_stranger, make_package
+from harness.deployment.packaging import PackagingRequest, PackagingWork, check_stranger, make_package
 from harness.errors import EngineFailed
+from harness.options import NoOptions
+from harness.progress import silent
+from tests.deployment.executorch.test_check import FOUND
 
 LIMITS = Limits(time_s=600, memory_bytes=4 << 30)
 
@@ -35,6 +41,31 @@ class TestMakePackage:
         made = make_package(work(tiny_checkpoints["llama"], tmp_path / "package", target="executorch"), print)
         assert made.manifest["format"] == "executorch"
         assert "greedy tokens" in made.checks[1]
+
+    @pytest.mark.parametrize("difference", [0.01, 0.03])
+    def test_an_executorch_package_has_its_name_once_it_was_checked(self, tmp_path, monkeypatch, difference):
+        """One that computes something else leaves nothing behind; while it is checked it has another name."""
+        checked = []
+
+        def export(_checkpoint, out, _options, _progress):
+            out.mkdir()
+            return NoOptions()
+
+        def compare(request, _progress):
+            checked.append(request.package)
+            return FOUND.model_copy(update={"largest_difference": difference})
+
+        monkeypatch.setattr(export_module, "export_package", export)
+        monkeypatch.setattr(check_worker, "compare", compare)
+        request = PackagingRequest(result="", target="executorch", checkpoint="", package=str(tmp_path / "package"))
+        if difference <= FOUND.bound:
+            assert packaging_worker.answer(request, silent).executorch.largest_difference == difference
+            assert [path.name for path in tmp_path.iterdir()] == ["package"]
+        else:
+            with pytest.raises(EngineFailed, match="package package: its logits differ"):
+                packaging_worker.answer(request, silent)
+            assert not list(tmp_path.iterdir())
+        assert checked == [str(tmp_path / ".package.unchecked")]
 
     def test_a_fault_in_the_checkpoint_is_told(self, tmp_path, tiny_checkpoints):
         """The child's own words, and no half of a package."""

@@ -8,6 +8,8 @@ Without a checkpoint in the entry nothing is compared: what a package computes i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from harness.deployment.mlc.check import check_mlc
@@ -26,15 +28,25 @@ RULES: Final = ("mlc.names", "mlc.settings", "mlc.tokenizer", "mlc.values")
 """What only a comparison with the checkpoint can find; the others were said when the package was read."""
 
 
-def compare_packages(root: Path, packages: Sequence[Package], weights: Sequence[Weights]) -> tuple[Finding, ...]:
-    """Everything in which a package of the entry at ``root`` is not one of the entry's checkpoints."""
-    checkpoints = [one.folder for one in weights if one.folder is not None]
-    return tuple(
-        found
-        for package in packages
-        if package.index is not None and not package.findings
-        for found in _nearest(root / package.folder, package.folder, checkpoints)
-    )
+@dataclass(frozen=True)
+class PackageComparison:
+    """The packages and checkpoints of an entry, compared once, when the first check asks."""
+
+    root: Path
+    """Of the entry."""
+    packages: Sequence[Package]
+    weights: Sequence[Weights]
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything in which a package of the entry is not one of the entry's checkpoints."""
+        checkpoints = [one.folder for one in self.weights if one.folder is not None]
+        return tuple(
+            found
+            for package in self.packages
+            if package.index is not None and not package.findings
+            for found in _nearest(self.root / package.folder, package.folder, checkpoints)
+        )
 
 
 def _nearest(folder: Path, name: str, checkpoints: Sequence[Path]) -> Iterator[Finding]:
