@@ -20,7 +20,9 @@ from harness.deployment.executorch.export import export_package
 from harness.deployment.executorch.runner import open_runner
 from harness.deployment.manifest import MANIFEST_NAME, ExecutorchManifest, verify
 from harness.errors import CheckpointCorrupt, ToolchainFailed, UsageError
+from harness.methods.rewriting import Rewriting, rewrite
 from harness.progress import silent
+from harness.surgery.shape import config_with_exits
 from tests.deployment.executorch.conftest import CHUNK, CONTEXT_TOKENS, options
 
 PICO = Path(__file__).parents[3] / "harness" / "pico" / "models"
@@ -165,6 +167,18 @@ class TestExport:
         with pytest.raises(UsageError, match="at most 512, the model's max_position_embeddings, found 513"):
             export_package(checkpoint_of("llama"), tmp_path / "package", options(context_tokens=513))
         assert not list(tmp_path.iterdir())
+
+    def test_a_vote_of_exits(self, checkpoint_of, tmp_path):
+        """A program computes the last exit alone, so a model whose exits vote is not packaged as something else."""
+        pytest.importorskip("executorch")
+        source = checkpoint_of("llama")
+        exits = range(read_described_config(source)["num_hidden_layers"])
+        voting = rewrite(
+            source, tmp_path / "v", Rewriting(config=config_with_exits(read_described_config(source), exits))
+        )
+        with pytest.raises(UsageError, match="before its exits voted"):
+            export_package(voting, tmp_path / "package", options())
+        assert not (tmp_path / "package").exists()
 
     def test_a_failed_export_leaves_the_old_package(self, checkpoint_of, package_of, tmp_path, monkeypatch):
         """An export that fails on its way neither removes what stood there nor leaves half of itself."""

@@ -16,6 +16,7 @@ from harness.deployment.mlc.export import export_package
 from harness.errors import UsageError
 from harness.methods.models import load
 from harness.pico import catalogue
+from harness.surgery.shape import config_with_exits
 from tests.deployment.mlc.conftest import cut
 from tests.deployment.mlc.stand_ins import logits, run_definition
 from tests.deployment.mlc.test_export import tensors_of
@@ -91,3 +92,9 @@ class TestDefinition:
         """An activation or a rotation that MLC's operators lack is refused, not written and left to fail."""
         with pytest.raises(UsageError, match=message):
             definition_source(read_config(tiny_checkpoints["llama"]) | change)
+
+    def test_a_vote_of_exits(self, tiny_checkpoints):
+        """A definition computes the last exit alone, so a model whose exits vote gets none."""
+        voting = config_with_exits(read_config(tiny_checkpoints["llama"]), (0, 1))
+        with pytest.raises(UsageError, match="before its exits voted"):
+            definition_source(voting)
