@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from harness_tinytron import compress, learning, train
 
@@ -62,7 +64,7 @@ class TestDistil:
     def test_the_control_learns_from_the_text(self, tiny_checkpoints, tmp_path, ask):
         """The base has nothing to learn from itself: no teacher is asked, and the text's loss falls."""
         step = {**DISTIL, "optimizer_steps": 20, "learning_rate": 5e-3, "teacher": "nowhere"}
-        result = train(ask(tiny_checkpoints["qwen2"], step, tmp_path / "work", is_control=True))
+        result = train(replace(ask(tiny_checkpoints["qwen2"], step, tmp_path / "work"), is_control=True))
         assert result.notes["loss_last"] < result.notes["loss_first"]
         assert not (tmp_path / "work" / "teacher").exists()
 
