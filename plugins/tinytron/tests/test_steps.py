@@ -68,6 +68,14 @@ class TestDistil:
         assert result.notes["loss_last"] < result.notes["loss_first"]
         assert not (tmp_path / "work" / "teacher").exists()
 
+    @pytest.mark.parametrize("step", [FADING, DISTIL], ids=lambda step: step["method"])
+    def test_without_divergence_nobody_is_asked(self, tiny_checkpoints, tmp_path, ask, step):
+        """Cross-entropy alone needs no teacher, not even one that is there."""
+        carry_out(
+            ask(tiny_checkpoints["llama"], {**step, "kl": 0.0, "ce": 1.0, "teacher": "nowhere"}, tmp_path / "work")
+        )
+        assert not (tmp_path / "work" / "teacher").exists()
+
     def test_embeddings_alone(self, tiny_checkpoint, tmp_path, ask):
         """The first stage after a change of vocabulary leaves every layer as it was."""
         from harness.checkpoint.reader import open_checkpoint
