@@ -56,6 +56,8 @@ WAYS: Final[dict[str, dict[str, Any]]] = {
 DROPPED: Final = (0.2, 0.4, 0.6)
 TRAINED_ON, COUNTED, HELD_OUT = 4000, 8000, 300
 MOST_CHARACTERS: Final = 2000
+WINDOW: Final = 160
+"""Tokens that pico-llama was trained on at once."""
 
 
 def main() -> None:
@@ -206,14 +208,14 @@ def run_step(settings: DoorSettings, student: Path, step: dict[str, Any], work: 
 
 @torch.no_grad()
 def bits_per_byte(settings: DoorSettings, checkpoint: Path) -> dict[str, float]:
-    """Of held-out texts, by language, each after the begin token and cut to the model's context."""
+    """Of held-out texts, by language, each after the begin token and cut to one window."""
     model, tokenizer = checkpoints.load(checkpoint), tokenizer_of(checkpoint)
     found = {"parameters": sum(each.numel() for each in model.parameters())}
     for language, names in LANGUAGES.items():
         bits = length = 0.0
         for name in names:
             for text in texts(settings, name, HELD_OUT // 6, "validation"):
-                ids = tokenizer.encode(text, add_special_tokens=False)[:300]
+                ids = tokenizer.encode(text, add_special_tokens=False)[: WINDOW - 1]
                 rows = torch.tensor([[tokenizer.bos_token_id, *ids]])
                 logits = model(input_ids=rows, use_cache=False).logits[0, :-1]
                 bits += (

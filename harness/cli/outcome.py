@@ -25,6 +25,8 @@ NAMES = {
     "control": "dense, trained as long",
 }
 """The four checkpoints side by side, in plain words."""
+TRAINED_NAMES = NAMES | {"base": "before training", "final": "trained"}
+"""Where nothing was pruned, as in a track from scratch."""
 ABSENT = "-"
 
 
@@ -63,7 +65,8 @@ def print_outcome(outcome: Outcome, beside: Sequence[Beside] = (), *, as_json: b
 def _print_story(submission: Submission, model: ModelResult, beside: Sequence[Beside]) -> None:
     tasks = [task.column for task in submission.mean.tasks]
     header = ("", "parameters", "bits/byte", *tasks, "decode tokens/s", "peak MB")
-    own = [_row(NAMES[result.role], result, tasks) for result in model.checkpoints]
+    names = NAMES if any(step.stage == "compress" for step in model.steps) else TRAINED_NAMES
+    own = [_row(names[result.role], result, tasks) for result in model.checkpoints]
     others = [_row(f"{plain(one.plugin)}, {one.created}", one.result, tasks) for one in beside if one.result]
     print_table(header, [*own, *others])
     for one in beside:

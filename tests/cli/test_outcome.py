@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -50,6 +51,18 @@ class TestBeside:
             "dense, trained as long",
             "baseline-l1, 2026-11-22",
         ]
+
+    def test_nothing_was_pruned(self, outcome, capsys):
+        """Where no step compresses, the words are those of training."""
+        models = tuple(
+            model.model_copy(update={"steps": tuple(step for step in model.steps if step.stage != "compress")})
+            for model in outcome.submission.models
+        )
+        trained = replace(outcome, submission=outcome.submission.model_copy(update={"models": models}))
+        print_outcome(trained, as_json=False)
+        shown = capsys.readouterr().out
+        assert "before training" in shown
+        assert "pruned, recovered" not in shown
 
     def test_json_keeps_it_apart(self, folder, outcome, capsys):
         """The submission is as it is without it."""
