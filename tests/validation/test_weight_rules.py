@@ -15,6 +15,7 @@ from harness.checkpoint.checkpoint import list_files
 from harness.checkpoint.header import LENGTH_BYTES, read_header
 from harness.errors import CheckpointCorrupt
 from harness.pico import catalogue as pico
+from harness.rules.edition import load_edition
 from harness.rules.finding import Severity
 from harness.validation import value_scan
 from harness.validation.catalogue import rules
@@ -30,6 +31,7 @@ from tests.validation.violations_weights import (
     SIZES,
     WEIGHTS_VIOLATIONS,
     half_quantised,
+    int4,
     rewrite,
     write_llama,
     write_structured,
@@ -145,6 +147,18 @@ class TestSeverity:
         rewrite(final(made), lambda tensors: tensors.update({DOWN: weight}))
         found = [one for one in validate(made.path, weights=made.weights).findings if one.rule == "precision.lattice"]
         assert [one.severity for one in found] == [Severity.WARNING]
+
+    def test_nothing_to_find_where_quantisation_is_allowed(self, made):
+        """Under the open edition a rounded weight is what the recipe asked for."""
+        rewrite(final(made), lambda tensors: tensors.update({DOWN: int4((128, 128))}))
+        found = {
+            edition: {
+                one.rule for one in validate(made.path, weights=made.weights, edition=load_edition(edition)).findings
+            }
+            for edition in ("demo", "open")
+        }
+        assert "precision.lattice" in found["demo"]
+        assert "precision.lattice" not in found["open"]
 
 
 class TestPico:

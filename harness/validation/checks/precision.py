@@ -30,6 +30,8 @@ DTYPE_FIELDS: Final = ("dtype", "torch_dtype")
 QUANTIZATION_FIELDS: Final = ("quantization_config", "compression_config", "quantization")
 QUANTIZATION_FILES: Final = ("quantize_config.json", "quant_config.json", "hf_quant_config.json", "quant_strategy.json")
 """What GPTQ, AWQ and ModelOpt put beside ``config.json``."""
+QUANTISATION: Final = "quantisation"
+"""The family of an edition's forbidden methods that rounded values belong to."""
 MAX_NESTED: Final = 8
 GGUF_MAGIC: Final = (b"GGUF", b"ggml", b"ggjt", b"lmgg", b"tjgg")
 _PACKED: Final = (
@@ -155,8 +157,13 @@ def _gguf(weights: Weights, folder: Path) -> Iterator[Finding]:
                 yield finding("precision.packed", place, message, found=magic.decode(), allowed="safetensors")
 
 
-def lattice(entry: Entry, _: Edition) -> Iterator[Finding]:
-    """No matrix of floats has values that only a quantiser leaves: on one lattice, or from a small codebook."""
+def lattice(entry: Entry, edition: Edition) -> Iterator[Finding]:
+    """No matrix of floats has values that only a quantiser leaves: on one lattice, or from a small codebook.
+
+    Where the edition does not forbid quantisation, such values are nothing to find.
+    """
+    if QUANTISATION not in edition.forbidden:
+        return
     for weights, _folder in finals(entry):
         for shard in _shards(weights):
             if shard.tensors:
