@@ -81,7 +81,7 @@ def _chance(found: Standing, edition: Edition) -> Iterator[str]:
             reach = f"points went to scores that guessing reaches ({column.chance:.4g})"
             yield f"{column.heading}: {reach}: {_list(rewarded)}"
     if not edition.eligible:
-        yield f"{edition.id} is no competition: {edition.notice}"
+        yield f"edition {edition.id} is no competition: its entries cannot compete"
 
 
 def _is_at_chance(column: Column, entrant: Entrant) -> bool:

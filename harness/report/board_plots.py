@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
 from harness.report import figures
@@ -16,6 +17,8 @@ ROW_INCHES: Final = 0.3
 MEGABYTE: Final = 10**6
 NAMED_POINTS: Final = 15
 """More names would lie on each other."""
+CORNERS: Final = ((6, -9), (-6, -3), (6, 3), (-6, 5))
+"""Where names stand beside their points, in points: of four that lie on each other, from below, each has its own."""
 
 
 def charts_of(board: Leaderboard) -> tuple[Chart, ...]:
@@ -67,12 +70,21 @@ def front(board: Leaderboard) -> Chart | None:
             if found:
                 across, up = zip(*map(_point, found), strict=True)
                 axes.scatter(across, up, color=colour, marker=shape, s=26, label=text)
-        for number, row in enumerate(drawn[:NAMED_POINTS]):
-            beside = (6, 3) if number % 2 == 0 else (6, -9)  # neighbours are often alike
-            axes.annotate(label(row.team), _point(row), xytext=beside, textcoords="offset points", color=INK, size=8)
+        named = sorted(drawn[:NAMED_POINTS], key=_point_up)
+        for row, (right, up) in zip(named, itertools.cycle(CORNERS), strict=False):
+            axes.annotate(
+                label(row.team),
+                _point(row),
+                xytext=(right, up),
+                textcoords="offset points",
+                ha="left" if right > 0 else "right",
+                color=INK,
+                size=8,
+            )
         axes.set_xlabel("peak memory, MB")
         axes.set_ylabel("mean score, % of perfect")
-        axes.margins(0.18)
+        axes.margins(x=0.3, y=0.18)
+        axes.set_axisbelow(True)
         axes.grid(visible=True)
         axes.figure.legend(loc="outside upper left", handletextpad=0.2)
 
@@ -94,6 +106,10 @@ def _point(row: Row) -> tuple[float, float]:
     """Peak memory, MB, and the mean score, percent."""
     memory_bytes = row.peak_memory.value if row.peak_memory else 0.0
     return memory_bytes / MEGABYTE, 100 * (row.mean_share or 0.0)
+
+
+def _point_up(row: Row) -> tuple[float, str]:
+    return _point(row)[1], row.entry
 
 
 def _front_row(row: Row) -> tuple[str, ...]:
