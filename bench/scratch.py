@@ -1,7 +1,7 @@
 """nGPT pico against a Llama pico of equal parameters and tokens: tokens to reach the same loss on held-out text.
 
-    python bench/scratch.py                                      what docs/results/scratch-demo.md states
-    python bench/scratch.py --steps 300 --seeds 0 --report -     shorter, to the terminal
+    python bench/scratch.py                                      ten trainings, 1.5 hours of one core
+    python bench/scratch.py --steps 240 --seeds 0 --report -     a tenth of each, to the terminal
 
 Both models see the same windows of the demo's corpus in the same order, with the embedded tokenizer. Each kind is
 trained at several learning rates and keeps the one that ends lowest on the first seed: nGPT as published (no warm-up,
