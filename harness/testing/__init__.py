@@ -4,6 +4,7 @@
     tiny_checkpoints   fixture: architecture -> folder of its tiny checkpoint
     fake_door          fixture: a data door over the embedded corpus, nothing downloaded
     PluginConformance  derive a class, name the plugin and its recipes, and the contract is tested
+    asking.asking      requests for single steps, for a plugin's tests of its own
 
 Importing this imports no torch: pytest does it in every environment.
 """
