@@ -1,7 +1,7 @@
 """Latency by layer, measured on the edge runtime; the policy that is best within it; and both measured again.
 
     python bench/latency_table.py WORKSPACE                    what docs/results/edge-llm.md states
-    python bench/latency_table.py WORKSPACE --rounds 60
+    python bench/latency_table.py WORKSPACE --rounds 300
 
 table     packages of the base with every layer at one shape, and one of two layers: what a layer costs is a difference
           of packages over their layers. Between measured widths, in a straight line; what KV groups and channels save
@@ -11,8 +11,8 @@ search    for each layer a shape, least sum of the layers' relative errors (``st
 check     the chosen model becomes a package too and takes turns with the uniform one, and with the whole base: latency
           measured against predicted, and bits per byte of both, paired by window, before any recovery
 
-Latency is of one decoded token, one thread: in every round each package decodes some tokens, and the fastest round
-counts, since what else the machine does can only add.
+Latency is of one decoded token, one thread, in processor time: in every round each package decodes some tokens, and the
+fastest round counts, since what else the machine does can only add.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--channels", default="64,192", help="measured beside the whole")
     parser.add_argument("--uniform", default="2,192", help="shape of every layer of the model to beat")
     parser.add_argument("--multiple", type=int, default=8, help="of the channels that the search may choose")
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=100)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     subject = make_subject(asked)
@@ -202,16 +202,16 @@ def measured_table(subject: Subject, asked: argparse.Namespace) -> Table:
 
 
 def measured(packages: Mapping[str, Path], rounds: int) -> dict[str, float]:
-    """Seconds of a decoded token by the fastest round, packages in turns."""
+    """Processor seconds of a decoded token by the fastest round, packages in turns."""
     runners = {name: open_runner(path, 1) for name, path in packages.items()}
     found: dict[str, list[float]] = {name: [] for name in runners}
     for _ in range(rounds):
         for name, runner in runners.items():
             token = runner.prefill(PROMPT)
-            started = time.perf_counter()
+            started = time.process_time()
             for _ in range(TOKENS):
                 token = runner.step(token)
-            found[name].append((time.perf_counter() - started) / TOKENS)
+            found[name].append((time.process_time() - started) / TOKENS)
     return {name: min(each) for name, each in found.items()}
 
 
@@ -274,7 +274,7 @@ def report(subject: Subject, table: Table, shapes: Sequence[Shape], uniform: Sha
     lines += [
         "",
         f"Searched minus uniform: {found.mean:+.4f} bits per byte ({found.low:+.4f} to {found.high:+.4f}).",
-        f"Latency {seconds['searched'] / seconds['uniform']:.3f} of uniform, base {1e6 * seconds['whole']:.1f} us.",
+        f"Latency: {seconds['searched'] / seconds['uniform']:.3f} of uniform; base {1e6 * seconds['whole']:.1f} us.",
         f"Load: {os.getloadavg()[0]:.1f}.",
     ]
     return "\n".join(lines)

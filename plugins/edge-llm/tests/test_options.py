@@ -9,6 +9,7 @@ import pytest
 from harness_edge_llm.options import EdgeOptions
 
 from harness.cli.app import run
+from harness.pico import catalogue as pico
 from harness.run.recipe import read_recipe
 
 RECIPES = Path(harness_edge_llm.__file__).parent / "recipes"
@@ -38,12 +39,14 @@ class TestRecipes:
 
 
 class TestRefusal:
-    def test_exit_4_before_it_runs(self, tmp_path, capsys, monkeypatch):
-        """With the rule and the legal variant; no step has left anything."""
+    @pytest.mark.parametrize(("track", "name"), [("demo", "open-demo.toml"), ("compression", "published.toml")])
+    def test_exit_4_before_it_runs(self, tmp_path, capsys, monkeypatch, track, name):
+        """In the demo and in the competition: with the rule and the legal variant; no step has left anything."""
         monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path / "work"))
-        recipe = str(RECIPES / "open-demo.toml")
+        recipe = str(RECIPES / name)
         arguments = ["submit", "--plugin", "edge-llm", "--recipe", recipe, "--out", str(tmp_path / "entries")]
-        code = run([*arguments, "--team", "test", "--track", "demo", "--models", "llama"])
+        base = ["--base", f"llama={pico.path('pico-llama')}"] if track == "compression" else []
+        code = run([*arguments, "--team", "test", "--track", track, "--models", "llama", *base])
         shown = capsys.readouterr()
         assert code == 4, shown
         said = " ".join((shown.out + shown.err).split())
