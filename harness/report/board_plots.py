@@ -71,13 +71,13 @@ def front(board: Leaderboard) -> Chart | None:
                 across, up = zip(*map(_point, found), strict=True)
                 axes.scatter(across, up, color=colour, marker=shape, s=26, label=text)
         named = sorted(drawn[:NAMED_POINTS], key=_point_up)
-        for row, (right, up) in zip(named, itertools.cycle(CORNERS), strict=False):
+        for row, (aside, rise) in zip(named, itertools.cycle(CORNERS), strict=False):
             axes.annotate(
                 label(row.team),
                 _point(row),
-                xytext=(right, up),
+                xytext=(aside, rise),
                 textcoords="offset points",
-                ha="left" if right > 0 else "right",
+                ha="left" if aside > 0 else "right",
                 color=INK,
                 size=8,
             )

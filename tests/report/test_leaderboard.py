@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
+from itertools import combinations
 
 import pytest
 
@@ -102,6 +103,18 @@ class TestInTheBrowser:
         )
         assert len(sizes) == 2
         assert min(sizes) > 60
+
+    def test_names_do_not_lie_on_each_other(self, text, open_page):
+        """Beside the points of the front, where two entries are nearly alike."""
+        boxes = open_page(text).page.evaluate(
+            "names => [...document.querySelectorAll('figure > svg text')]"
+            ".filter(t => names.includes(t.textContent.trim()))"
+            ".map(t => t.getBoundingClientRect()).map(b => [b.left, b.right, b.top, b.bottom])",
+            list(TEAMS),
+        )
+        assert len(boxes) == len(TEAMS)
+        for (left, right, top, bottom), (other_left, other_right, other_top, other_bottom) in combinations(boxes, 2):
+            assert left >= other_right or other_left >= right or top >= other_bottom or other_top >= bottom
 
     def test_sorts_by_click_and_by_key(self, board, text, open_page):
         """First as the column is best read, then the other way round; the state is said to a screen reader."""
