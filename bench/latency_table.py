@@ -7,7 +7,7 @@ table     packages of the base with every layer at one shape, and one of two lay
           of packages over their layers. Between measured widths, in a straight line; what KV groups and channels save
           is added up
 search    for each layer a shape, least sum of the layers' relative errors (``structured_sensitivity``), within the
-          latency and the bytes of the uniform model (``harness.methods.scheduling``, scipy's milp)
+          measured latency and the bytes of the uniform model (``harness.methods.scheduling``, scipy's milp)
 check     the chosen model becomes a package too and takes turns with the uniform one, and with the whole base: latency
           measured against predicted, and bits per byte of both, paired by window, before any recovery
 
@@ -151,9 +151,10 @@ def main() -> None:
     torch.set_num_threads(1)
     subject = make_subject(asked)
     uniform = parsed(asked.uniform)
-    table = measured_table(subject, asked)
-    shapes = searched(subject, table, [(uniform[0], uniform[1])] * subject.anatomy.layer_count, asked.multiple)
-    print(report(subject, table, shapes, (uniform[0], uniform[1]), asked))
+    even = [(uniform[0], uniform[1])] * subject.anatomy.layer_count
+    table, limit = measured_table(subject, even, asked)
+    shapes = searched(subject, table, even, limit, asked.multiple)
+    print(report(subject, table, shapes, even, asked))
 
 
 def parsed(text: str) -> list[int]:
@@ -182,14 +183,15 @@ def make_subject(asked: argparse.Namespace) -> Subject:
     return Subject(base, anatomy, found, asked.workspace)
 
 
-def measured_table(subject: Subject, asked: argparse.Namespace) -> Table:
-    """Every package of the grid, measured in turns."""
+def measured_table(subject: Subject, even: Sequence[Shape], asked: argparse.Namespace) -> tuple[Table, float]:
+    """Every package of the grid, measured in turns with the uniform one, whose seconds come second."""
     layers, whole = subject.anatomy.layer_count, subject.whole
     grid = {f"kv-{count}": (count, whole[1]) for count in parsed(asked.kv_groups)}
     grid |= {f"channels-{width}": (whole[0], width) for width in parsed(asked.channels)}
     packages = {name: subject.packaged(name, [shape] * layers) for name, shape in grid.items()}
     packages |= {"whole": subject.packaged("whole", [whole] * layers)}
     packages |= {"two layers": subject.packaged("two-layers", [whole] * 2)}
+    packages |= {"uniform": subject.packaged(package_name("uniform", even), even)}
     seconds = measured(packages, asked.rounds)
     layer = (seconds["whole"] - seconds["two layers"]) / (layers - 2)
     saved: tuple[dict[int, float], dict[int, float]] = ({whole[0]: 0.0}, {whole[1]: 0.0})
@@ -198,7 +200,12 @@ def measured_table(subject: Subject, asked: argparse.Namespace) -> Table:
         saved[axis][value] = (seconds["whole"] - seconds[name]) / layers
     for name, value in seconds.items():
         print(f"# {name:14} {1e6 * value:8.1f} us a token", flush=True)
-    return Table(seconds["whole"] - layers * layer, layer, saved)
+    return Table(seconds["whole"] - layers * layer, layer, saved), seconds["uniform"]
+
+
+def package_name(name: str, shapes: Sequence[Shape]) -> str:
+    """Of a model's folders."""
+    return f"{name}-{'_'.join(f'{groups}x{width}' for groups, width in shapes)}"
 
 
 def measured(packages: Mapping[str, Path], rounds: int) -> dict[str, float]:
@@ -215,8 +222,8 @@ def measured(packages: Mapping[str, Path], rounds: int) -> dict[str, float]:
     return {name: min(each) for name, each in found.items()}
 
 
-def searched(subject: Subject, table: Table, uniform: Sequence[Shape], multiple: int) -> list[Shape]:
-    """The shape of each layer with the least sum of errors within what ``uniform`` takes."""
+def searched(subject: Subject, table: Table, uniform: Sequence[Shape], seconds: float, multiple: int) -> list[Shape]:
+    """The shape of each layer with the least sum of errors within ``seconds`` and the bytes of ``uniform``."""
     groups, width = subject.whole
     shapes = [(count, each) for count in range(1, groups + 1) for each in range(multiple, width + 1, multiple)]
     weights = {shape: layer_parameters(subject, shape) for shape in shapes}
@@ -231,7 +238,7 @@ def searched(subject: Subject, table: Table, uniform: Sequence[Shape], multiple:
         for layer in range(subject.anatomy.layer_count)
     ]
     limits = {
-        "seconds": sum(map(table.layer, uniform)),
+        "seconds": seconds - table.fixed,
         "bytes": sum(4.0 * layer_parameters(subject, shape) for shape in uniform),
     }
     return [shapes[number] for number in choose(rows, limits)]
@@ -250,10 +257,12 @@ def layer_parameters(subject: Subject, shape: Shape) -> int:
     return sum(int(np.prod(each.shape(sizes))) for each in subject.anatomy.tensors.values() if each.layer == 0)
 
 
-def report(subject: Subject, table: Table, shapes: Sequence[Shape], uniform: Shape, asked: argparse.Namespace) -> str:
+def report(
+    subject: Subject, table: Table, shapes: Sequence[Shape], even: Sequence[Shape], asked: argparse.Namespace
+) -> str:
     """Both models measured, as Markdown."""
-    models: dict[str, list[Shape]] = {"uniform": [uniform] * len(shapes), "searched": list(shapes)}
-    names = {name: f"{name}-{'_'.join(f'{kv}x{width}' for kv, width in each)}" for name, each in models.items()}
+    models: dict[str, list[Shape]] = {"uniform": list(even), "searched": list(shapes)}
+    names = {name: package_name(name, each) for name, each in models.items()}
     packages = {name: subject.packaged(names[name], each) for name, each in models.items()}
     packages["whole"] = subject.folder / "packages" / "whole"
     seconds = measured(packages, asked.rounds)
