@@ -1,7 +1,6 @@
 """Latency by layer, measured on the edge runtime; the policy that is best within it; and both measured again.
 
     python bench/latency_table.py WORKSPACE                    what docs/results/edge-llm.md states
-    python bench/latency_table.py WORKSPACE --rounds 300
 
 table     packages of the base with every layer at one shape, and one of two layers: what a layer costs is a difference
           of packages over their layers. Between measured widths, in a straight line; what KV groups and channels save
@@ -18,7 +17,6 @@ fastest round counts, since what else the machine does can only add.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,11 +80,10 @@ class Subject:
 
     def plan(self, shapes: Sequence[Shape]) -> Plan:
         """The best units of these many layers; layers above go."""
-        scores = {axis: self.found.scores[axis] for axis in AXES}
         keep: dict[str, Any] = {
             axis: [
                 keep_top(each, shapes[min(layer, len(shapes) - 1)][place]).tolist()
-                for layer, each in enumerate(scores[axis])
+                for layer, each in enumerate(self.found.scores[axis])
             ]
             for place, axis in enumerate(AXES)
         }
@@ -284,7 +281,6 @@ def report(
         "",
         f"Searched minus uniform: {found.mean:+.4f} bits per byte ({found.low:+.4f} to {found.high:+.4f}).",
         f"Latency: {seconds['searched'] / seconds['uniform']:.3f} of uniform; base {1e6 * seconds['whole']:.1f} us.",
-        f"Load: {os.getloadavg()[0]:.1f}.",
     ]
     return "\n".join(lines)
 
