@@ -115,7 +115,7 @@ def main() -> None:
     write_atomically(page, leaderboard_page(board, typed.folder, page.parent).encode())
     has_picture = take(page, typed.picture, scheme="light", size=PICTURE_SIZE)
     shown = Path(os.path.relpath(typed.picture, typed.out.parent)).as_posix() if has_picture else None
-    command = f"python bench/leaderboard.py {typed.folder.name} --track {board.track} --seed {typed.seed}"
+    command = f"python bench/leaderboard.py {typed.folder.as_posix()} --track {board.track} --seed {typed.seed}"
     write_atomically(typed.out, document(board, command, shown).encode())
     print(f"{len(board.rows)} ranked, {len(board.barred)} not: {page}, {typed.out}")
 
