@@ -15,6 +15,7 @@ import argparse
 import statistics
 import time
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -236,6 +237,14 @@ def report(rows: Sequence[Row], factorised: Iterable[tuple[str, str, int, BitsPe
         "|---|---|---|---|---|---|---|",
         *_summary(rows),
         "",
+        "## Strategies against each other",
+        "",
+        "The first minus the second, each seed by itself.",
+        "",
+        "| model | first | second | by seed |",
+        "|---|---|---|---|",
+        *_against(rows),
+        "",
         "## Factorised, before any recovery",
         "",
         "Linears fused, the same share of its weights for each, seed 0.",
@@ -285,6 +294,26 @@ def _summary(rows: Sequence[Row]) -> list[str]:
         base = runs[0].base.bits_per_byte
         lines.append(f"| {model} | {base:.4f} | {control} | {plugin} | {final:.4f} | {mean} | {below} |")
     return lines
+
+
+def _against(rows: Sequence[Row]) -> list[str]:
+    """Every pair of strategies beside the baseline, the one with fewer bits first."""
+    lines = []
+    for model in dict.fromkeys(row.model for row in rows):
+        by_plugin = {
+            plugin: {row.seed: row for row in rows if (row.model, row.plugin) == (model, plugin)}
+            for plugin in dict.fromkeys(row.plugin for row in rows if row.plugin != BASELINE)
+        }
+        ordered = sorted(by_plugin, key=lambda plugin: _mean_final(by_plugin[plugin].values()))
+        for first, second in combinations(ordered, 2):
+            seeds = sorted(by_plugin[first].keys() & by_plugin[second].keys())
+            shown = [_shown(by_plugin[first][seed], by_plugin[second][seed]) for seed in seeds]
+            lines.append(f"| {model} | {first} | {second} | {', '.join(shown)} |")
+    return lines
+
+
+def _mean_final(rows: Iterable[Row]) -> float:
+    return statistics.fmean(row.final.bits_per_byte for row in rows)
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
