@@ -12,7 +12,7 @@ COMMANDS = re.findall(r"^```\n(pip [^\n]*)\n```$", (ROOT / "README.md").read_tex
 def test_there_are_exactly_two():
     """One line installs and runs, one line tests."""
     run, test = COMMANDS
-    assert "harness submit --plugin baseline-l1" in run
+    assert "harness submit --plugin tinytron" in run
     assert "tox" in test
 
 
