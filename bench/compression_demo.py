@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from harness.run.preparation import Prepared
 
 BASELINE: Final = "baseline-l1"
+PLOT: Final = "compression-demo.svg"
 SCALINGS: Final = ("plain", "asvd", "whitened", "whitened, outputs weighed")
 FACTORISED: Final = """
 [[step]]
@@ -96,7 +97,7 @@ def main() -> None:
         path = Path(asked.report)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-        plot(rows, path.with_suffix(".svg"))
+        plot(rows, path.with_name(PLOT))
 
 
 class Watcher:
@@ -255,6 +256,10 @@ def report(rows: Sequence[Row], factorised: Iterable[tuple[str, str, int, BitsPe
             f"| {model} | {scaling} | {count:,} | {found.bits_per_byte:.4f} |"
             for model, scaling, count, found in factorised
         ),
+        "",
+        "The same checkpoints on the demo's tasks: [compression-tasks.md](compression-tasks.md).",
+        "",
+        f"![Final bits per byte of every run]({PLOT})",
         "",
     ]
     return "\n".join(lines)
