@@ -113,7 +113,7 @@ class TestMeasure:
 
     def test_nothing_of_that_name(self):
         """What there is, is named."""
-        with pytest.raises(UsageError, match="nothing: expected a folder, a bundle .* or one of pico-llama"):
+        with pytest.raises(UsageError, match=r"nothing: expected a folder, a bundle .* or one of pico-llama"):
             run("measure", "nothing")
 
     def test_a_bundle_without_its_weights(self, tmp_path):
