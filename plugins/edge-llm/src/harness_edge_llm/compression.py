@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer
 
 from harness import StepResult
+from harness.corpora.encoding import tokenizer_of
 from harness.corpora.windows import pack
 from harness.errors import UsageError
 from harness.methods.batches import read_batch
@@ -142,7 +142,7 @@ def _batches(request: CompressRequest[EdgeOptions, Any]) -> list[CalibrationBatc
     windows = pack(
         request.data,
         step.mixture,
-        AutoTokenizer.from_pretrained(request.student.path, local_files_only=True, trust_remote_code=False),
+        tokenizer_of(request.student.path),
         window_tokens=step.window_tokens,
         window_count=step.window_count,
         seed=request.seed,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer
 
+from harness.corpora.encoding import tokenizer_of
 from harness.corpora.windows import pack
 from harness.methods import models
 from harness.methods.batches import Batch, read_batch
@@ -17,22 +17,13 @@ from harness_nics.options import CalibratedStep, NicsOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from torch import nn
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from harness import CompressRequest
 
 StepT = TypeVar("StepT", bound=CalibratedStep)
-
-
-def tokenizer_of(checkpoint: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in the folder ``checkpoint``."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        checkpoint, local_files_only=True, trust_remote_code=False
-    )
-    return tokenizer
 
 
 def calibration_batches(request: CompressRequest[NicsOptions, StepT]) -> list[Batch]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from transformers import AutoTokenizer
-
 from harness import Forecast, StepResult
+from harness.corpora.encoding import tokenizer_of
 from harness.corpora.filters.packing import pack_filtered
 from harness.corpora.windows import pack
 from harness.document import write_atomically
@@ -61,9 +60,7 @@ def initialise(request: InitialiseRequest[Any, InitialiseStep]) -> StepResult:
     Raises:
         UsageError: the tokenizer has another length than the recipe says, or lacks what the chat template writes.
     """
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        request.tokenizer, local_files_only=True, trust_remote_code=False
-    )
+    tokenizer = tokenizer_of(request.tokenizer)
     vocabulary = _vocabulary(request.step, len(tokenizer))
     assert vocabulary is not None  # noqa: S101 - the tokenizer has a length
     ids = {f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("bos", "eos", "pad")}
@@ -152,7 +149,7 @@ def _write_llama_3_template(tokenizer: PreTrainedTokenizerBase, folder: Path) ->
 def _windows(request: TrainRequest[Any, SphereStep]) -> tuple[Windows, dict[str, JsonValue]]:
     """Packed windows, and what the filters did for them."""
     step, count = request.step, request.step.optimizer_steps * request.step.batch_windows
-    tokenizer = AutoTokenizer.from_pretrained(request.student.path, local_files_only=True, trust_remote_code=False)
+    tokenizer = tokenizer_of(request.student.path)
     path = request.workdir / "windows"
     if isinstance(step, PretrainStep):
         windows, report = pack_filtered(
