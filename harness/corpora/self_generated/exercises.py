@@ -162,8 +162,9 @@ def generate_exercises(  # noqa: PLR0913 - the request of a library function, al
 
 def _batch(generate: Generate, topics: Sequence[str], prompts: Prompts, screen: Screen, number: int) -> BatchRecord:
     asked = [prompts.exercise.replace("{topic}", topic) for topic in topics]
-    exercises = _asked(generate, asked) if prompts.exercise else topics
-    stated = [(topic, exercise.strip()) for topic, exercise in zip(topics, exercises, strict=True) if exercise.strip()]
+    # A given exercise stays as it is, to its last line end: a student may know it in these words alone.
+    exercises = [text.strip() for text in _asked(generate, asked)] if prompts.exercise else topics
+    stated = [(topic, exercise) for topic, exercise in zip(topics, exercises, strict=True) if exercise.strip()]
     answers = _asked(generate, [prompts.solution.replace("{exercise}", exercise) for _, exercise in stated])
     judged = screen.judge(answers)
     dropped = Counter(verdict.reason for verdict in judged if verdict.code is None)

@@ -103,7 +103,7 @@ class TestFactors:
 
 
 def loss_on_held_out(checkpoint, request):
-    from harness_nics.calibration import tokenizer_of
+    from harness.corpora.encoding import tokenizer_of
 
     tokenizer = tokenizer_of(checkpoint)
     texts = [sample.text for sample, _ in zip(request.data.open("c4", split="validation"), range(200), strict=False)]

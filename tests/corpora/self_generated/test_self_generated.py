@@ -184,6 +184,17 @@ class TestGenerateExercises:
         made = self.made(tmp_path, lambda prompts: [" "] * len(prompts))
         assert made.report.dropped == {"no exercise": 10}
 
+    def test_a_given_exercise_is_put_as_it_stands(self, tmp_path):
+        """To its last line end: a student may know it in these words alone."""
+        topics, heard = ("def one(x):\n", "  def two(x):\n"), []
+
+        def student(prompts):
+            heard.extend(prompts)
+            return solutions(*range(1, len(prompts) + 1))
+
+        made = self.made(tmp_path, student, topics, prompts=Prompts(exercise="", solution="{exercise}"))
+        assert tuple(heard) == topics == tuple(one.exercise for one in made.exercises)
+
 
 class TestTopics:
     def test_topics_stand_near_keywords_and_in_several_documents(self):
