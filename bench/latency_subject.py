@@ -170,9 +170,10 @@ def make_subject(model: str, folder: Path) -> Subject:
 @torch.no_grad()
 def mlp_errors(subject: Subject, rank: int) -> Iterable[float]:
     """By layer: mean square of what the MLP's output changes by, over that of the output, on the base's own inputs."""
-    model = AutoModelForCausalLM.from_pretrained(subject.base, dtype=torch.float32).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(subject.base, dtype=torch.float32)
+    model.train(mode=False)
     heard: dict[int, list[torch.Tensor]] = {layer: [] for layer in range(subject.layers)}
-    mlps = [model.model.layers[layer].mlp for layer in range(subject.layers)]
+    mlps: list[Any] = [model.model.layers[layer].mlp for layer in range(subject.layers)]
     hooks = [
         mlp.register_forward_pre_hook(lambda _, inputs, layer=layer: heard[layer].append(inputs[0].detach()))
         for layer, mlp in enumerate(mlps)

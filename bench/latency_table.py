@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 from compression_demo import Bench
@@ -37,6 +37,7 @@ from harness.run.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from harness.judge.results import BitsPerByte
     from harness.methods.latency import Shape
 
 PROMPT: Final = list(range(5, 37))
@@ -183,7 +184,7 @@ def report(
     return "\n".join(lines)
 
 
-def bits_per_byte(subject: Subject, checkpoints: Sequence[Path], asked: argparse.Namespace) -> list[Any]:
+def bits_per_byte(subject: Subject, checkpoints: Sequence[Path], asked: argparse.Namespace) -> list[BitsPerByte]:
     """Of each, by the judge."""
     settings = SubmitSettings(
         plugin="edge-llm", models=(asked.model,), control=False, time_limit_s=3600, memory_limit_bytes=8 << 30
