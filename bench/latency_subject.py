@@ -186,7 +186,7 @@ def mlp_errors(subject: Subject, rank: int) -> Iterable[float]:
         inputs = torch.cat(heard[layer])
         exact = mlp(inputs)
         for name in linears(subject.anatomy):
-            weight = module_of(model.model.layers[layer], name).weight
+            weight: Any = module_of(model.model.layers[layer], name).weight
             left, right = subject.factors(f"model.layers.{layer}.{name}", weight.detach().numpy(), rank)
             weight.copy_(torch.from_numpy(left @ right))
         yield float((mlp(inputs) - exact).square().mean() / exact.square().mean())
