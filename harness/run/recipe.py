@@ -57,7 +57,10 @@ def read_recipe(path: Path, overrides: Sequence[str] = (), *, name: str | None =
 
 
 def _override(table: Table, override: str) -> None:
-    """Apply ``field=value``, ``steps.N.field=value`` (N from 1) or ``method.field=value`` (every such step)."""
+    """Apply ``field=value``, ``steps.N.field=value`` (N from 1) or ``method.field=value`` (every such step).
+
+    A field may be in a table of the step: ``distil.mixture.c4=0.5``.
+    """
     target, equals, written = override.partition("=")
     parts = target.strip().split(".")
     if not equals or not all(parts):
@@ -66,13 +69,26 @@ def _override(table: Table, override: str) -> None:
     if len(parts) == 1:
         table[parts[0]] = value
         return
-    for step in _steps_meant(table, parts[:-1], override):
-        step[parts[-1]] = value
+    by_number = parts[0] == "steps" and len(parts) > 2  # noqa: PLR2004
+    field = parts[2 if by_number else 1 :]
+    for step in _steps_meant(table, parts[: -len(field)], override):
+        _set(step, field, value, override)
+
+
+def _set(step: Table, field: list[str], value: JsonValue, override: str) -> None:
+    """Set a field of ``step``, or of a table in it; a table that is not there is begun."""
+    table = step
+    for name in field[:-1]:
+        inner = table.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"--set {override}: {name} is no table, found {inner!r}; set {name} itself")
+        table = inner
+    table[field[-1]] = value
 
 
 def _steps_meant(table: Table, parts: list[str], override: str) -> list[Table]:
     steps = [step for step in _steps(table) if isinstance(step, dict)]
-    if len(parts) == 2 and parts[0] == "steps" and parts[1].isdigit() and 0 < int(parts[1]) <= len(steps):  # noqa: PLR2004
+    if len(parts) == 2 and parts[1].isdigit() and 0 < int(parts[1]) <= len(steps):  # noqa: PLR2004
         return [steps[int(parts[1]) - 1]]
     meant = [step for step in steps if len(parts) == 1 and step.get("method") == parts[0]]
     if not meant:

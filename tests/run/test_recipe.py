@@ -43,6 +43,19 @@ class TestReadRecipe:
         assert steps[1]["rank"] == 16
         assert "rank" not in steps[0]
 
+    @pytest.mark.parametrize("override", ["lora.mixture.c4=0.25", "steps.2.mixture.c4=0.25"])
+    def test_override_reaches_into_a_table(self, recipe_file, override):
+        """One name of a mixture, the others as they are; a table that is not there is begun."""
+        assert read_recipe(recipe_file, [override]).table["steps"][1]["mixture"] == {"c4": 0.25}
+        both = read_recipe(recipe_file, ["lora.mixture.alpaca=0.75", override]).table["steps"]
+        assert both[1]["mixture"] == {"alpaca": 0.75, "c4": 0.25}
+        assert "mixture" not in both[0]
+
+    def test_override_into_what_is_no_table_is_refused(self, recipe_file):
+        """A number has no fields."""
+        with pytest.raises(RecipeError, match="rank is no table, found 16; set rank itself"):
+            read_recipe(recipe_file, ["lora.rank=16", "lora.rank.c4=1"])
+
     def test_override_that_is_no_toml_value_is_text(self, recipe_file):
         """`--set comment=plain words` needs no quotes."""
         assert read_recipe(recipe_file, ["comment=plain words"]).table["comment"] == "plain words"
