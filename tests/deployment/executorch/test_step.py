@@ -11,7 +11,8 @@ from harness.checkpoint.checkpoint import read_config, read_described_config
 from harness.checkpoint.reader import open_checkpoint
 from harness.deployment.executorch.export import build_step
 from harness.deployment.executorch.options import ExecutorchOptions
-from harness.deployment.executorch.step import ACTIVATIONS, activation_of, give, source_of
+from harness.deployment.executorch.parts import ACTIVATIONS, activation_of
+from harness.deployment.executorch.step import give, source_of
 from harness.errors import UsageError
 from harness.methods.models import load as load_model
 from harness.surgery.anatomy import load
