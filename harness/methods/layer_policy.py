@@ -2,7 +2,7 @@
 
     error of layer i ──min-max──> t_i in 0..1 ──1 - t_i──> w_i ──scaled to the sum P L──> ratio r_i
     r_i above what a layer may lose ──> clamped, the rest goes to the others in proportion to w, then evenly
-    P from 0 up ──> r_i(P) ──the P at which a layer falls below a width──> the order in which widths come back
+    P from 0 up ──> r_i(P) ──the P at which a layer may do with a width──> the order in which widths come back
 
 Layers are told apart by number, never by the order in which their errors were found. The most sensitive layer loses
 the least. ``policy_family`` makes of the same ratios a family of plans, so that budgets are met by counting.
@@ -107,9 +107,13 @@ def policy_family(  # noqa: PLR0913 - the request of a library function, all but
 
 
 def _departures(widths: Sequence[int], ratios: NDArray[np.float64], means: NDArray[np.float64]) -> list[float]:
-    """Of each step up from a width: the mean ratio from which the layer is below the upper width."""
-    allowed = [1 - upper / widths[-1] for _, upper in pairwise(widths)]
-    places = [int(np.searchsorted(ratios, share + 1e-9, side="right")) for share in allowed]
+    """Of each step up from a width: the mean ratio from which the layer may do with the lower width.
+
+    As in ``uniform_family``, whose steps are taken where a layer has kept no more than its share; so that, where all
+    layers are alike, the axes share a budget as they do there.
+    """
+    allowed = [1 - lower / widths[-1] for lower, _ in pairwise(widths)]
+    places = [int(np.searchsorted(ratios, share - 1e-9, side="left")) for share in allowed]
     return [float(means[place]) if place < len(means) else 2.0 for place in places]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.methods.budget import fit_parameters
+from harness.methods.budget import fit_parameters, uniform_family
 from harness.methods.layer_policy import bit_widths, policy_family, pruning_ratios
 from harness.surgery.count import parameter_count
 from tests.methods.scoring import make_tiny
@@ -94,6 +95,18 @@ class TestPolicyFamily:
         for number, rail in enumerate(family.rails):
             if climbed[number] + 1 < len(rail.widths):
                 assert family.parameter_count({**climbed, number: climbed[number] + 1}) > budget
+
+    @pytest.mark.parametrize("errors", [[1.0, 1.0, 1.0], [3.0, 1.0, 2.0]])
+    def test_strength_0_is_uniform(self, errors):
+        """The axes share every budget as they do where all layers have one width."""
+        scores = {axis: [np.arange(sizes[axis]) * 1.0 for sizes in ANATOMY.layer_sizes] for axis in AXES}
+        alike = uniform_family(ANATOMY, scores, multiples={"intermediate": 4})
+        by_axis = {axis: numbered(errors) for axis in AXES}
+        policy = policy_family(ANATOMY, scores, by_axis, multiples={"intermediate": 4}, strength=0.0)
+        for steps in range(len(alike.order) + 1):
+            climbed = Counter(alike.order[:steps])
+            plan = fit_parameters(policy, alike.parameter_count(climbed))
+            assert plan == alike.plan(climbed)
 
     def test_the_robust_layer_goes_first(self):
         """At a budget that asks for little, only the layer with the least error is narrower."""
