@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from harness.run.preparation import Prepared
 
 BASELINE: Final = "baseline-l1"
-PLOT: Final = "compression-demo.svg"
 SCALINGS: Final = ("plain", "asvd", "whitened", "whitened, outputs weighed")
 FACTORISED: Final = """
 [[step]]
@@ -91,13 +90,13 @@ def main() -> None:
     seeds = [int(seed) for seed in asked.seeds.split(",")]
     rows = [bench.row(plugin, model, seed) for model in models for seed in seeds for plugin in plugins]
     factorised = [bench.factorised(model, scaling) for model in models for scaling in SCALINGS]
-    text = report(rows, factorised, asked.budget)
+    path = Path(asked.report)
+    text = report(rows, factorised, asked.budget, plot=path.with_suffix(".svg").name)
     print(text)
     if asked.report != "-":
-        path = Path(asked.report)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-        plot(rows, path.with_name(PLOT))
+        plot(rows, path.with_suffix(".svg"))
 
 
 class Watcher:
@@ -217,7 +216,9 @@ def _tokens(notes: Mapping[str, object]) -> int:
     return found if isinstance(found, int) else 0
 
 
-def report(rows: Sequence[Row], factorised: Iterable[tuple[str, str, int, BitsPerByte]], budget: float) -> str:
+def report(
+    rows: Sequence[Row], factorised: Iterable[tuple[str, str, int, BitsPerByte]], budget: float, *, plot: str
+) -> str:
     """The tables, as Markdown."""
     lines = [
         "# Strategies on the demo's models",
@@ -259,7 +260,7 @@ def report(rows: Sequence[Row], factorised: Iterable[tuple[str, str, int, BitsPe
         "",
         "The same checkpoints on the demo's tasks: [compression-tasks.md](compression-tasks.md).",
         "",
-        f"![Final bits per byte of every run]({PLOT})",
+        f"![Final bits per byte of every run]({plot})",
         "",
     ]
     return "\n".join(lines)

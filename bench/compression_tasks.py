@@ -14,25 +14,23 @@ import math
 import statistics
 import time
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
 from compression_demo import BASELINE, Bench, Watcher
 
-from harness.judge.evaluations import Asked, Evaluations, Scored
-from harness.judge.measure import Surroundings
-from harness.judge.opencompass import TaskModel, measure_tasks
+from harness.judge.evaluations import Asked, Scored
+from harness.judge.opencompass import TaskModel
 from harness.ranking.entrant import items_of
 from harness.ranking.intervals import NORMAL_95, Interval, difference_interval
-from harness.run.measuring import setting_of
+from harness.run.measuring import Measuring, setting_of
 from harness.run.workspace import Workspace
 from harness.submission.items import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from harness.run.preparation import Prepared
 
 BASE: Final = "base"
 PLUGINS: Final = ("tinytron", "nics", "edge-llm", BASELINE)
@@ -94,7 +92,8 @@ def answers(bench: Bench, models: Sequence[str], plugins: Sequence[str], seeds: 
                     for key, checkpoint in chosen.items()
                 }
     setting = setting_of(prepared)
-    found = evaluations(prepared).evaluate([Asked(model=each, base=each.label) for each in wanted.values()], setting)
+    judge = Measuring(prepared, Watcher()).evaluations
+    found = judge.evaluate([Asked(model=each, base=each.label) for each in wanted.values()], setting)
     return [
         Answers(
             strategy=strategy,
@@ -104,26 +103,6 @@ def answers(bench: Bench, models: Sequence[str], plugins: Sequence[str], seeds: 
         )
         for (strategy, model, seed), each in wanted.items()
     ]
-
-
-def evaluations(prepared: Prepared) -> Evaluations:
-    """The judge of tasks, in the workspace of ``prepared``."""
-
-    def surroundings(folder: Path) -> Surroundings:
-        return Surroundings(
-            work_dir=folder.resolve(),
-            limits=prepared.settings.limits,
-            on_event=lambda _: None,
-            threads=prepared.settings.threads,
-        )
-
-    return Evaluations(
-        workspace=prepared.workspace,
-        memory=prepared.memory,
-        observer=Watcher(),
-        surroundings=surroundings,
-        measure=measure_tasks,
-    )
 
 
 def difference(first: Sequence[Answers], second: Sequence[Answers]) -> Interval:
@@ -193,13 +172,10 @@ def _pairs(found: Sequence[Answers], plugins: Sequence[str]) -> list[str]:
             name: [one for one in found if (one.model, one.strategy) == (model, name)]
             for name in dict.fromkeys(plugins)
         }
-        for place, first in enumerate(plugins):
-            for second in plugins[place + 1 :]:
-                seeds = [difference([a], [b]) for a, b in zip(of[first], of[second], strict=True)]
-                by_seed = ", ".join(map(_shown, seeds))
-                lines.append(
-                    f"| {model} | {first} | {second} | {by_seed} | {_shown(difference(of[first], of[second]))} |"
-                )
+        for first, second in combinations(plugins, 2):
+            seeds = [difference([a], [b]) for a, b in zip(of[first], of[second], strict=True)]
+            by_seed = ", ".join(map(_shown, seeds))
+            lines.append(f"| {model} | {first} | {second} | {by_seed} | {_shown(difference(of[first], of[second]))} |")
     return lines
 
 

@@ -87,7 +87,7 @@ class Measuring:
         bits = self._bits_per_byte(list(distinct.values()))
         speeds = {subject.checkpoint.digest: self._performance(subject) for subject in timed}
         setting = setting_of(self.prepared)
-        tasks = self._evaluations.evaluate([subject.asked for subject in subjects], setting)
+        tasks = self.evaluations.evaluate([subject.asked for subject in subjects], setting)
         held_out = self.prepared.edition.held_out
         return {
             digest: Measurements(
@@ -157,14 +157,15 @@ class Measuring:
         """``bundle`` with the items of its scores, and with every look that was taken in the workspace."""
         setting = setting_of(self.prepared)
         stored = {
-            subject.checkpoint.digest: self._evaluations.stored(subject.asked.model, setting) for subject in subjects
+            subject.checkpoint.digest: self.evaluations.stored(subject.asked.model, setting) for subject in subjects
         }
         looks = read_looks(self.prepared.workspace.looks)
         bundle = replace(bundle, ledger=bundle.ledger.model_copy(update={"looks": looks}))
         return bundles.with_items(bundle, lambda digest, task: _items(stored[digest].get(task)))
 
     @property
-    def _evaluations(self) -> Evaluations:
+    def evaluations(self) -> Evaluations:
+        """The judge of tasks, in the run's workspace."""
         return Evaluations(
             workspace=self.prepared.workspace,
             memory=self.prepared.memory,
